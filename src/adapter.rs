@@ -1,0 +1,1 @@
+//! The edges: the only rooms that know kube, git2, reqwest, hyper, files, and the real clock.

@@ -1,0 +1,1 @@
+//! The closed enum of everything that changes the world.

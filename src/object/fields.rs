@@ -1,0 +1,1 @@
+//! Field ownership: `managedFields` and fieldsV1 sets.

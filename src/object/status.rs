@@ -1,0 +1,1 @@
+//! Rollout status of workloads and claims, with the reason in one line.

@@ -1,0 +1,1 @@
+//! The plan language: model, loading, inputs, substitution, lint.

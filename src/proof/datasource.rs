@@ -1,0 +1,1 @@
+//! datasource: is a change of a Grafana data source additive?

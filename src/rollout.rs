@@ -1,0 +1,1 @@
+//! The engine: events, state, gates, execution, undo. Knows only ports.

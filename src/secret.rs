@@ -1,0 +1,1 @@
+//! What a secret is, how it is masked, and keyed fingerprints.

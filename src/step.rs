@@ -1,0 +1,1 @@
+//! Step compilers: what a step means as object intents, waits and proofs.
