@@ -42,6 +42,9 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<Clean>,
+    /// Cannot be overridden without a person at a terminal: leaks, plaintext secrets, foreign ownership.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub grave: bool,
 }
 
 /// A verdict with the findings that carry it. The verdict is that of the worst finding.
@@ -64,6 +67,11 @@ impl Judgement {
         Self { verdict, findings }
     }
 
+    /// Whether a finding against the claim may only be passed by a person at a terminal.
+    pub fn is_grave(&self) -> bool {
+        self.findings.iter().any(|finding| finding.grave && finding.verdict == Verdict::Refuted)
+    }
+
     /// The sentence that carries the verdict.
     pub fn headline(&self) -> &str {
         self.findings.first().map_or("", |finding| finding.text.as_str())
@@ -73,22 +81,29 @@ impl Judgement {
 impl Finding {
     /// A finding that supports the claim.
     pub fn proven(text: impl AsRef<str>) -> Self {
-        Self { verdict: Verdict::Proven, text: Clean::new(text), hint: None }
+        Self { verdict: Verdict::Proven, text: Clean::new(text), hint: None, grave: false }
     }
 
     /// A finding that something could not be told.
     pub fn unknown(text: impl AsRef<str>) -> Self {
-        Self { verdict: Verdict::Unknown, text: Clean::new(text), hint: None }
+        Self { verdict: Verdict::Unknown, text: Clean::new(text), hint: None, grave: false }
     }
 
     /// A finding that contradicts the claim.
     pub fn refuted(text: impl AsRef<str>) -> Self {
-        Self { verdict: Verdict::Refuted, text: Clean::new(text), hint: None }
+        Self { verdict: Verdict::Refuted, text: Clean::new(text), hint: None, grave: false }
     }
 
     /// A finding that the plan makes no such claim.
     pub fn not_applicable(text: impl AsRef<str>) -> Self {
-        Self { verdict: Verdict::NotApplicable, text: Clean::new(text), hint: None }
+        Self { verdict: Verdict::NotApplicable, text: Clean::new(text), hint: None, grave: false }
+    }
+
+    /// The same finding, not to be overridden without a person at a terminal.
+    #[must_use]
+    pub fn grave(mut self) -> Self {
+        self.grave = true;
+        self
     }
 
     /// The same finding with what to do about it.
