@@ -1,1 +1,6 @@
 //! The edges: the only rooms that know kube, git2, reqwest, hyper, files, and the real clock.
+
+pub mod boundary;
+pub mod clock;
+pub mod entropy;
+pub mod store;
