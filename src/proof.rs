@@ -4,8 +4,11 @@ use crate::text::Clean;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+pub mod access;
 pub mod datasource;
+pub mod first_light;
 pub mod git_crypt;
+pub mod ready;
 
 /// What a proof concludes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 pub mod compile;
 pub mod datasource;
+pub mod env;
 
 /// What a step wants one object to be.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,312 @@
+//! Gathers the facts that proofs ask for, and has them judged.
+
+use super::event::{Outcome, Sign};
+use super::preview::Preview;
+use super::{Halt, World, wait};
+use crate::object::{kind, status};
+use crate::port::{Access, Endpoint};
+use crate::proof::{self, Finding, Judgement, Verdict, first_light::Sighting};
+use crate::span;
+use crate::step::compile::{Program, Step, Target, Watch};
+use crate::step::{Intent, compile};
+use crate::text::Clean;
+use futures::stream::{self, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How often an endpoint is asked again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How far back the application's log lines are looked for, in seconds.
+const LOOK_BACK: u64 = 900;
+
+/// Judges a proof of the preflight or before a step. `previews` are those of the step.
+///
+/// # Errors
+/// The operator asked to stop.
+pub async fn before(
+    world: &World,
+    program: &Program,
+    step: &Step,
+    previews: &[Preview],
+    proof: &str,
+) -> Result<Judgement, Halt> {
+    match proof {
+        "access" => Ok(access(world, program).await),
+        "git-crypt" => {
+            let fact = world.repository.git_crypt().await;
+            Ok(proof::git_crypt::judge(&fact))
+        }
+        "datasource" => Ok(datasource(program, previews)),
+        // A claim about what is running can also be made before a step.
+        _ => after(world, step, previews, proof).await,
+    }
+}
+
+/// Judges a proof after a step, waiting for it as long as the step's timeout allows.
+///
+/// # Errors
+/// The operator asked to stop.
+pub async fn after(world: &World, step: &Step, previews: &[Preview], proof: &str) -> Result<Judgement, Halt> {
+    match proof {
+        "rolled-out" => rolled_out(world, step).await,
+        "ready" => ready(world, step).await,
+        "first-light" => match &step.work {
+            compile::Work::Watch(watch) => first_light(world, watch).await,
+            _ => Ok(one(Finding::not_applicable("the step watches no spans"))),
+        },
+        "datasource" => Ok(one(Finding::not_applicable(if previews.is_empty() {
+            "the step changes no data source"
+        } else {
+            "it is judged before the step"
+        }))),
+        other => Ok(one(Finding::unknown(format!("this version does not judge {other}")))),
+    }
+}
+
+fn one(finding: Finding) -> Judgement {
+    Judgement::of(vec![finding])
+}
+
+async fn access(world: &World, program: &Program) -> Judgement {
+    let intents: Vec<Intent> = program
+        .phases
+        .iter()
+        .flat_map(|phase| &phase.steps)
+        .flat_map(|step| {
+            step.objects().into_iter().map(|object| Intent {
+                body: compile::bare(&object),
+                manager: step.manager.clone(),
+                must_exist: !matches!(step.work, compile::Work::Apply(_)),
+                take: Vec::new(),
+                object,
+            })
+        })
+        .collect();
+    let forwards: BTreeSet<String> =
+        program.phases.iter().flat_map(|phase| &phase.steps).flat_map(Step::forwards).collect();
+    let mut unnamed = Vec::new();
+    let mut named = Vec::new();
+    for intent in &intents {
+        match kind::known(&intent.object.api_version, &intent.object.kind) {
+            Some(kind) => named.push((intent, kind.plural)),
+            None => unnamed.push(Finding::unknown(format!("what {} needs is not known", intent.object))),
+        }
+    }
+    let questions = proof::access::needs(&named, &forwards);
+    let answers: Vec<(Access, Result<bool, Clean>)> = stream::iter(questions)
+        .map(|access| async move {
+            let answer = world.cluster.may(&access).await.map_err(|error| Clean::new(error.to_string()));
+            (access, answer)
+        })
+        .buffered(super::preview::CONCURRENCY)
+        .collect()
+        .await;
+    let judgement = proof::access::judge(&answers);
+    if unnamed.is_empty() {
+        return judgement;
+    }
+    unnamed.extend(judgement.findings);
+    Judgement::of(unnamed)
+}
+
+fn datasource(program: &Program, previews: &[Preview]) -> Judgement {
+    let mut findings = Vec::new();
+    for preview in previews {
+        if preview.intent.object.kind != "ConfigMap" {
+            continue;
+        }
+        match (&preview.live, &preview.result) {
+            (Some(live), Some(result)) => {
+                findings.extend(proof::datasource::judge_config_maps(live, result, &created(program)).findings);
+            }
+            (None, Some(result)) => {
+                findings.extend(proof::datasource::judge_new_config_map(result, &created(program)).findings);
+            }
+            (_, None) => findings.push(Finding::unknown(format!("{} could not be tried", preview.intent.object))),
+        }
+    }
+    Judgement::of(findings)
+}
+
+/// Texts of provisioning documents that the plan itself creates: their data sources will exist.
+fn created(program: &Program) -> Vec<String> {
+    let mut texts = Vec::new();
+    for step in program.phases.iter().flat_map(|phase| &phase.steps) {
+        if let compile::Work::Apply(objects) = &step.work {
+            for (object, body) in objects {
+                let labelled = body.pointer("/metadata/labels/grafana_datasource").is_some();
+                if object.kind == "ConfigMap" && labelled {
+                    let data = body.get("data").and_then(serde_json::Value::as_object);
+                    texts.extend(data.into_iter().flatten().filter_map(|(_, text)| text.as_str().map(str::to_owned)));
+                }
+            }
+        }
+    }
+    texts
+}
+
+async fn rolled_out(world: &World, step: &Step) -> Result<Judgement, Halt> {
+    let objects: Vec<_> = step.objects().into_iter().filter(|object| status::has_rollout(&object.kind)).collect();
+    if objects.is_empty() {
+        return Ok(one(Finding::not_applicable("the step has no workload")));
+    }
+    // One after the other would wait as long, and say less: the first that fails ends the wait.
+    let mut waits = objects
+        .iter()
+        .map(|object| wait::rolled_out(world, object, step.timeout))
+        .collect::<stream::FuturesUnordered<_>>();
+    let mut findings = Vec::new();
+    while let Some(finding) = waits.next().await {
+        let finding = finding?;
+        let over = finding.verdict == Verdict::Refuted;
+        findings.push(finding);
+        if over {
+            break;
+        }
+    }
+    Ok(Judgement::of(findings))
+}
+
+async fn ready(world: &World, step: &Step) -> Result<Judgement, Halt> {
+    if step.ready.is_empty() {
+        return Ok(one(Finding::not_applicable("the step names no endpoint")));
+    }
+    let mut findings = Vec::new();
+    for target in &step.ready {
+        findings.push(ready_target(world, target, step.timeout).await?);
+    }
+    Ok(Judgement::of(findings))
+}
+
+async fn ready_target(world: &World, target: &Target, timeout: Duration) -> Result<Finding, Halt> {
+    let started = world.clock.boot();
+    loop {
+        let answer = world
+            .http
+            .request(&target.endpoint, "GET", &target.path, None)
+            .await
+            .map(|answer| (answer.status, first_line(&answer.body)));
+        let finding = proof::ready::judge(target.what.as_str(), &answer);
+        let waited = world.clock.boot().saturating_sub(started);
+        if finding.verdict == Verdict::Proven || waited >= timeout {
+            return Ok(finding);
+        }
+        say_waiting(world, &target.what, &finding.text, waited);
+        wait::pause(world, AGAIN, &format!("while waiting for {}", target.what)).await?;
+    }
+}
+
+fn first_line(body: &[u8]) -> Clean {
+    let text = String::from_utf8_lossy(body.get(..300).unwrap_or(body));
+    Clean::new(text.lines().next().unwrap_or_default())
+}
+
+fn say_waiting(world: &World, what: &Clean, reason: &Clean, waited: Duration) {
+    let waited = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+    world.reader.sign(&Sign::Waiting { what: what.clone(), reason: reason.clone(), waited });
+}
+
+async fn first_light(world: &World, watch: &Watch) -> Result<Judgement, Halt> {
+    let started = world.clock.boot();
+    let what = Clean::new(format!("spans of {}", watch.service));
+    let mut sighting = Sighting { service: Clean::new(&watch.service), ..Sighting::default() };
+    let mut counts: BTreeMap<span::TraceId, usize> = BTreeMap::new();
+    loop {
+        sighting.troubles.clear();
+        look(world, watch, &mut sighting, &mut counts).await;
+        let waited = world.clock.boot().saturating_sub(started);
+        if sighting.complete() || waited >= watch.deadline {
+            return Ok(proof::first_light::judge(&sighting));
+        }
+        let reason = proof::first_light::judge(&sighting).findings.first().map(|f| f.text.clone()).unwrap_or_default();
+        say_waiting(world, &what, &reason, waited);
+        wait::pause(world, AGAIN, "while watching for the first span").await?;
+    }
+}
+
+/// One look: ids from the log lines are fetched at once, search fills in the rest (it lags by 5 to 15 s on Tempo 2).
+async fn look(world: &World, watch: &Watch, sighting: &mut Sighting, counts: &mut BTreeMap<span::TraceId, usize>) {
+    let now = world.clock.wall() / 1000;
+    let from = now.saturating_sub(LOOK_BACK);
+    if sighting.by_id.is_none() {
+        let path = span::loki_query_path(&watch.loki_query, from * 1_000_000_000, (now + 1) * 1_000_000_000, 100);
+        match fetch(world, &watch.loki, &path).await.and_then(|body| span::parse_loki(&body)) {
+            Err(cause) => sighting.troubles.push(Clean::new(format!("Loki: {cause}"))),
+            Ok(lines) => {
+                let ids = lines.iter().filter_map(|line| span::trace_ids_in_log(line.line.as_str()));
+                // The newest lines come first; a few are enough, and each is one request.
+                for id in ids.take(5) {
+                    sighting.logged.get_or_insert(id);
+                    match spans_of(world, watch, id, counts).await {
+                        Err(cause) => sighting.troubles.push(Clean::new(format!("Tempo: {cause}"))),
+                        Ok(0) => {}
+                        Ok(spans) => {
+                            sighting.logged = Some(id);
+                            sighting.by_id = Some((id, spans));
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    if sighting.by_search.is_none() {
+        let path = span::search_path(&watch.service, from, now + 60, 20);
+        match fetch(world, &watch.tempo, &path).await.and_then(|body| span::parse_search(&body)) {
+            Err(cause) => sighting.troubles.push(Clean::new(format!("Tempo search: {cause}"))),
+            Ok(found) => {
+                // What search returns counts only if the trace itself holds a span of the application.
+                for found in found.iter().take(5) {
+                    if let Ok(1..) = spans_of(world, watch, found.trace, counts).await {
+                        sighting.by_search = Some(found.trace);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How many spans of the application a trace has, fetched by id.
+async fn spans_of(
+    world: &World,
+    watch: &Watch,
+    id: span::TraceId,
+    counts: &mut BTreeMap<span::TraceId, usize>,
+) -> Result<usize, Clean> {
+    if let Some(count) = counts.get(&id).filter(|count| **count > 0) {
+        return Ok(*count);
+    }
+    let answer = world.http.request(&watch.tempo, "GET", &span::trace_path(id), None).await?;
+    let count = match answer.status {
+        200 => {
+            let trace = span::parse_tempo_trace(&answer.body)?;
+            trace.spans.iter().filter(|span| span.service.as_str() == watch.service && span.trace == id).count()
+        }
+        404 => 0,
+        status => return Err(Clean::new(format!("trace {id} answers {status}"))),
+    };
+    counts.insert(id, count);
+    Ok(count)
+}
+
+async fn fetch(world: &World, endpoint: &Endpoint, path: &str) -> Result<Vec<u8>, Clean> {
+    let answer = world.http.request(endpoint, "GET", path, None).await?;
+    if answer.status == 200 {
+        return Ok(answer.body);
+    }
+    Err(Clean::new(format!("it answers {}: {}", answer.status, first_line(&answer.body))))
+}
+
+/// The halt of a proof that was not passed.
+pub fn halt(place: &Clean, proof: &str, judgement: &Judgement) -> Halt {
+    let finding = judgement.findings.first();
+    let text = finding.map(|finding| finding.text.clone()).unwrap_or_default();
+    let outcome = if judgement.verdict == Verdict::Refuted { Outcome::Refuted } else { Outcome::Unknown };
+    let halt = Halt::new(outcome, format!("{proof} is {} in {place}: {text}", judgement.verdict));
+    match finding.and_then(|finding| finding.hint.clone()) {
+        Some(hint) => halt.hint(hint),
+        None => halt,
+    }
+}
