@@ -22,20 +22,18 @@ pub struct Style {
     pub out: bool,
     /// Colour on stderr.
     pub err: bool,
-    /// Only ASCII glyphs.
-    pub ascii: bool,
 }
 
 impl Style {
     /// The style for this process.
-    pub fn new(color: Color, ascii: bool) -> Self {
+    pub fn new(color: Color) -> Self {
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let auto = |terminal: bool| match color {
             Color::Auto => terminal && !plain,
             Color::Always => true,
             Color::Never => false,
         };
-        Self { out: auto(std::io::stdout().is_terminal()), err: auto(std::io::stderr().is_terminal()), ascii }
+        Self { out: auto(std::io::stdout().is_terminal()), err: auto(std::io::stderr().is_terminal()) }
     }
 }
 
