@@ -312,6 +312,11 @@ fn prove(
     let (_, list) = entries.iter_mut().find(|(name, _)| name.as_str() == Some(key))?;
     let NodeKind::Sequence(items) = &mut list.kind else { return None };
     let added = items.pop()?;
+    if list.tag.as_deref() != before.and_then(|before| before.tag.as_deref())
+        || (list.tag.is_some() && before.is_some_and(Node::is_null))
+    {
+        return None;
+    }
     let rest_is_empty = items.is_empty();
     if added.to_json().ok()? != *item || !added.ambiguous_scalars().is_empty() {
         return None;

@@ -23,7 +23,9 @@ fn block(value: &Value, column: usize) -> Vec<String> {
     let Value::Object(map) = value else { return Vec::new() };
     let margin = " ".repeat(column);
     let mut lines = Vec::new();
-    for (key, value) in map {
+    // People look for the name first.
+    let (named, others): (Vec<_>, Vec<_>) = map.iter().partition(|(key, _)| key.as_str() == "name");
+    for (key, value) in named.into_iter().chain(others) {
         let key = scalar(&Value::String(key.clone()));
         match value {
             Value::Object(inner) if !inner.is_empty() => {
