@@ -11,7 +11,7 @@ mod yaml_text;
 
 pub use fingerprint::{FingerprintParts, fingerprint};
 pub use render::{Line, Mark, render, to_text};
-pub use restore::{Drift, RestorePlan, restore_patch, restore_patch_over};
+pub use restore::{Drift, RestorePlan, restore_patch};
 
 use crate::object::fields::item_key;
 use crate::object::path::{Path, Segment};

@@ -30,21 +30,11 @@ pub struct Drift {
     pub found: Option<Value>,
 }
 
-/// The patch that takes `live` back to the state before `changes`; what someone else changed since is left alone and
-/// listed.
+/// The patch that takes `live` back to the state before `changes`.
 ///
-/// A change at the empty path is always listed as foreign: a created object is undone by deleting it, not by a patch.
-pub fn restore_patch(kind: &str, live: &Value, changes: &[Change]) -> RestorePlan {
-    restore_patch_over(kind, live, changes, &|_| false)
-}
-
-/// As [`restore_patch`], but paths of [`RestorePlan::foreign`] for which `overwrite` says yes are restored all the same.
-pub fn restore_patch_over(
-    kind: &str,
-    live: &Value,
-    changes: &[Change],
-    overwrite: &dyn Fn(&Path) -> bool,
-) -> RestorePlan {
+/// What someone else changed since is left alone and listed, or restored all the same where `overwrite` is set. A change
+/// at the empty path is always listed: a created object is undone by deleting it, not by a patch.
+pub fn restore_patch(kind: &str, live: &Value, changes: &[Change], overwrite: bool) -> RestorePlan {
     let mut restore = Restore { kind, overwrite, work: live.clone(), plan: RestorePlan::default() };
     for change in in_order(changes, Direction::Backward) {
         let (ours, goal) = change.ends(Direction::Backward);
@@ -59,7 +49,7 @@ pub fn restore_patch_over(
 
 struct Restore<'r> {
     kind: &'r str,
-    overwrite: &'r dyn Fn(&Path) -> bool,
+    overwrite: bool,
     /// The object as it is after the operations so far, so that positions in lists are right.
     work: Value,
     plan: RestorePlan,
@@ -74,13 +64,17 @@ impl Restore<'_> {
         let live = path.get(&self.work).cloned();
         if equivalent(self.kind, path, live.as_ref(), goal) {
             self.plan.already.push(path.clone());
-        } else if equivalent(self.kind, path, live.as_ref(), ours) || (self.overwrite)(path) {
+        } else if equivalent(self.kind, path, live.as_ref(), ours) {
             match put(&mut self.work, path, goal, index) {
                 Some(operations) => self.plan.operations.extend(operations),
                 None => self.drift(path, ours, live),
             }
         } else if !self.members(path, ours, goal, live.as_ref()) {
-            self.drift(path, ours, live);
+            let operations = if self.overwrite { put(&mut self.work, path, goal, index) } else { None };
+            match operations {
+                Some(operations) => self.plan.operations.extend(operations),
+                None => self.drift(path, ours, live),
+            }
         }
     }
 

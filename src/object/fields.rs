@@ -318,6 +318,16 @@ pub enum Operation {
     Update,
 }
 
+impl Operation {
+    /// As the API writes it: `Apply`, `Update`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply",
+            Self::Update => "Update",
+        }
+    }
+}
+
 /// One entry of `metadata.managedFields`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ManagerEntry {
