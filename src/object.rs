@@ -5,6 +5,7 @@
 pub mod fields;
 pub mod kind;
 pub mod path;
+pub mod schema;
 pub mod status;
 
 use crate::text::Clean;

@@ -1,0 +1,1 @@
+//! A small YAML writer for display.
