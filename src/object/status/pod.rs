@@ -130,8 +130,10 @@ impl View<'_> {
             .iter()
             .filter_map(|v| some_text(v, "/persistentVolumeClaim/claimName"))
             .find_map(|claim| {
-                let object =
-                    serde_json::json!({ "kind": "PersistentVolumeClaim", "metadata": { "name": claim } });
+                let object = serde_json::json!({
+                    "kind": "PersistentVolumeClaim",
+                    "metadata": { "name": claim, "namespace": text(self.pod, "/metadata/namespace") },
+                });
                 let events = Event::about(&object, self.events);
                 let event = events.last().filter(|event| event.is_warning())?;
                 let claim = format!("pod {}: volume claim {claim}", name(self.pod));

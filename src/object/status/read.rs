@@ -74,7 +74,11 @@ impl<'e> Event<'e> {
         };
         match (some_text(about, "/uid"), some_text(object, "/metadata/uid")) {
             (Some(about), Some(object)) => about == object,
-            _ => text(about, "/kind") == text(object, "/kind") && text(about, "/name") == name(object),
+            _ => {
+                text(about, "/kind") == text(object, "/kind")
+                    && text(about, "/name") == name(object)
+                    && text(about, "/namespace") == text(object, "/metadata/namespace")
+            }
         }
     }
 
