@@ -80,7 +80,9 @@ pub enum JournalError {
         cause: Clean,
     },
     /// A whole record of a version that this program does not know.
-    #[error("line {line} of the journal (byte {offset}) has format version {version}; this program reads version {VERSION}")]
+    #[error(
+        "line {line} of the journal (byte {offset}) has format version {version}; this program reads version {VERSION}"
+    )]
     Version {
         /// Line number, from 1.
         line: u64,
@@ -90,7 +92,9 @@ pub enum JournalError {
         version: u64,
     },
     /// A whole record of this version, with an event that this program does not know.
-    #[error("line {line} of the journal (byte {offset}) holds an event that this program does not know: {cause}")]
+    #[error(
+        "line {line} of the journal (byte {offset}) holds an event that this program does not know: {cause}"
+    )]
     UnknownEvent {
         /// Line number, from 1.
         line: u64,
@@ -113,7 +117,9 @@ impl JournalError {
             Self::Damaged { .. } => {
                 "nothing is repaired by guessing: restore the file from a backup, or compare the cluster by hand with `firstlight preview`"
             }
-            Self::Version { .. } | Self::UnknownEvent { .. } => "use the firstlight that wrote this journal, or a newer one",
+            Self::Version { .. } | Self::UnknownEvent { .. } => {
+                "use the firstlight that wrote this journal, or a newer one"
+            }
         }
     }
 }

@@ -40,7 +40,13 @@ struct Unsealed<'r, E> {
 }
 
 /// The line of one record, without its line feed.
-pub(super) fn seal<E: Serialize>(run: &RunId, seq: u64, prev: &LineHash, at: u64, event: &E) -> Result<Vec<u8>, String> {
+pub(super) fn seal<E: Serialize>(
+    run: &RunId,
+    seq: u64,
+    prev: &LineHash,
+    at: u64,
+    event: &E,
+) -> Result<Vec<u8>, String> {
     let record = Unsealed { v: VERSION, seq, run, prev: prev.as_str(), at, event };
     let mut line = serde_json::to_vec(&record).map_err(|error| error.to_string())?;
     line.pop();
@@ -60,8 +66,11 @@ pub(super) fn check(line: &[u8]) -> Result<(), &'static str> {
     if line.len() > LINE_LIMIT {
         return Err("it is longer than any record");
     }
-    let (content, seal) =
-        line.len().checked_sub(SEAL).and_then(|at| line.split_at_checked(at)).ok_or("it is too short for a record")?;
+    let (content, seal) = line
+        .len()
+        .checked_sub(SEAL)
+        .and_then(|at| line.split_at_checked(at))
+        .ok_or("it is too short for a record")?;
     if !seal.starts_with(b",\"crc\":\"") || !seal.ends_with(b"\"}") {
         return Err("it does not end in a checksum");
     }

@@ -54,7 +54,8 @@ impl RunId {
     /// When the text is not in the form of [`RunId`].
     pub fn parse(text: &str) -> Result<Self, RunIdError> {
         let refuse = || RunIdError(crate::text::Clean::new(text.chars().take(80).collect::<String>()));
-        let (name, tail) = text.len().checked_sub(TAIL).and_then(|at| text.split_at_checked(at)).ok_or_else(refuse)?;
+        let (name, tail) =
+            text.len().checked_sub(TAIL).and_then(|at| text.split_at_checked(at)).ok_or_else(refuse)?;
         let name_holds = (1..=PLAN_LIMIT).contains(&name.len())
             && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
             && !name.starts_with('-')

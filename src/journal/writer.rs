@@ -27,7 +27,13 @@ impl Writer {
 
     /// A writer that goes on after a replay. The store must end at [`Replay::good_len`]: a torn tail is cut off before.
     pub fn resume<E>(store: Box<dyn Store>, replay: &Replay<E>) -> Self {
-        Self { store, run: replay.run.clone(), next: replay.next_seq(), last: replay.last.clone(), closed: None }
+        Self {
+            store,
+            run: replay.run.clone(),
+            next: replay.next_seq(),
+            last: replay.last.clone(),
+            closed: None,
+        }
     }
 
     /// The run.
