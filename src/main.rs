@@ -1,2 +1,5 @@
 //! The binary: parse, run, exit code; nothing else.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(firstlight::cli::main())
+}

@@ -278,20 +278,54 @@ pub trait Store: Send {
 }
 
 /// How the git-crypt state of a repository looks; see `proof/git_crypt.rs` for the judgement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepositoryFact {
     /// Top folder of the work tree.
     pub root: Clean,
     /// Whether this is a linked work tree.
     pub linked: bool,
-    /// What the repository uses that this program does not read (split index, SHA-256, …), in words.
-    pub unread: Vec<Clean>,
-    /// Key names (`default` for the unnamed key) that a key file exists for in the git directory.
-    pub keys: Vec<Clean>,
-    /// Key names that a complete filter (smudge, clean, required) is configured for.
-    pub filters: Vec<Clean>,
-    /// Every path that the attributes mark with a git-crypt filter.
+    /// What could not be read; with anything in here the lists below may be incomplete.
+    pub unread: Vec<Unread>,
+    /// The key files in this work tree's git directory.
+    pub keys: Vec<KeyFile>,
+    /// Names of keys that only the main work tree of a linked one has.
+    pub keys_elsewhere: Vec<Clean>,
+    /// The git-crypt filters in the configuration.
+    pub filters: Vec<FilterConfig>,
+    /// Every regular file of the index or of HEAD that the attributes mark with a git-crypt filter, by path.
     pub marked: Vec<MarkedFile>,
+}
+
+/// A part of a repository that could not be read, or that this program does not read (split index, SHA-256, …).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unread {
+    /// What, in words: `the index is split`.
+    pub what: Clean,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<Clean>,
+}
+
+/// A file in the folder `git-crypt/keys` of a git directory. Its key is not read, only its header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyFile {
+    /// Key name, `default` for the unnamed key.
+    pub key: Clean,
+    /// Whether it begins as a key file of git-crypt does; `None` if it could not be opened.
+    pub sound: Option<bool>,
+}
+
+/// A `[filter "git-crypt"]` or `[filter "git-crypt-NAME"]` section of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilterConfig {
+    /// Key name, `default` for the unnamed key.
+    pub key: Clean,
+    /// The command that decrypts on checkout.
+    pub smudge: Option<Clean>,
+    /// The command that encrypts on add.
+    pub clean: Option<Clean>,
+    /// Whether git refuses to go on where the command fails.
+    pub required: bool,
 }
 
 /// One file that git-crypt is to encrypt.
@@ -301,11 +335,11 @@ pub struct MarkedFile {
     pub path: Clean,
     /// Key name, `default` for the unnamed key.
     pub key: Clean,
-    /// The blob in the index.
+    /// The blob in the index; in a merge conflict the worst of its stages.
     pub index: BlobState,
     /// The blob in HEAD.
     pub head: BlobState,
-    /// The file in the work tree.
+    /// The file in the work tree; absent also where something else than a regular file stands in its place.
     pub worktree: BlobState,
 }
 

@@ -56,6 +56,8 @@ pub struct World {
     pub claim: Arc<dyn Claim>,
     /// The git repository.
     pub repository: Arc<dyn Repository>,
+    /// Whether the operator named that repository.
+    pub wanted: crate::proof::git_crypt::Wanted,
     /// Answers gates.
     pub operator: Arc<dyn Operator>,
     /// Reads events.

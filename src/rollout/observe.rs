@@ -35,7 +35,7 @@ pub async fn before(
         "access" => Ok(access(world, program).await),
         "git-crypt" => {
             let fact = world.repository.git_crypt().await;
-            Ok(proof::git_crypt::judge(&fact))
+            Ok(proof::git_crypt::judge(&fact, world.wanted))
         }
         "datasource" => Ok(datasource(program, previews)),
         // A claim about what is running can also be made before a step.

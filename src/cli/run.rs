@@ -1,0 +1,158 @@
+//! `firstlight run PLAN`
+
+use super::load;
+use super::output::Style;
+use super::reader::can_ask;
+use super::world::{self, Manner};
+use super::{Failure, Global, PlanArgs, exit, history};
+use crate::adapter::store::StateDir;
+use crate::journal::RunId;
+use crate::port::ClusterIdentity;
+use crate::rollout::book::Book;
+use crate::rollout::event::{Event, Outcome, RunHeader, Sign};
+use crate::rollout::run::{self, Options};
+use crate::rollout::state::State;
+use crate::rollout::{Halt, World, back};
+use crate::text::Clean;
+use clap::Args;
+use std::collections::BTreeMap;
+
+/// Runs a plan phase by phase, with a gate before each.
+#[derive(Debug, Args)]
+pub struct Command {
+    #[command(flatten)]
+    plan: PlanArgs,
+    /// Linear text instead of screens (the only form of this version)
+    #[arg(long)]
+    headless: bool,
+    /// Approves every gate without asking; without a terminal it needs --approve-unseen too
+    #[arg(long)]
+    yes: bool,
+    /// Says that nobody looks at the diffs before they are applied; the record says so too
+    #[arg(long, requires = "yes")]
+    approve_unseen: bool,
+    /// Goes on although this proof is unknown, for this reason
+    #[arg(long, value_name = "PROOF=REASON")]
+    accept_unknown: Vec<String>,
+    /// Goes on although this proof is refuted, for this reason
+    #[arg(long = "override", value_name = "PROOF=REASON")]
+    override_refuted: Vec<String>,
+    /// Stops after this phase
+    #[arg(long, value_name = "PHASE")]
+    until: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// The run did not reach its end; the failure says why and with which exit code.
+pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8, Failure> {
+    let program = load::program(&command.plan, global)?;
+    let options = Options {
+        until: command.until.clone(),
+        accept_unknown: reasons(&command.accept_unknown, "--accept-unknown")?,
+        override_refuted: reasons(&command.override_refuted, "--override")?,
+    };
+    load::check_phase(&program, options.until.as_deref())?;
+    if command.yes && !command.approve_unseen {
+        return Err(Failure::usage("--yes would approve diffs that nobody has seen")
+            .hint("add --approve-unseen to say so, or leave --yes out and answer at each gate"));
+    }
+    if !command.yes && !can_ask() {
+        return Err(Failure::usage("a gate needs an answer, and there is no terminal to ask on")
+            .hint("use --yes --approve-unseen to approve every gate unseen"));
+    }
+    if (command.headless || !can_ask()) && global.context.is_none() {
+        return Err(Failure::usage("a headless run needs an explicit context").hint("name one with --context"));
+    }
+    let (state, key) = world::state_dir()?;
+    let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
+    let wall = crate::port::Clock::wall(&crate::adapter::clock::SystemClock::default());
+    let id = RunId::new(program.name.as_str(), wall, world::random());
+    let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
+    let names = &program.claim;
+    let world = world::world(&connection, key, global, &manner, names, id.as_str(), program.name.as_str());
+    let claimed = world.claim.take().await.map_err(|error| Failure::from(Halt::from(error)))?;
+    let result = claimed_run(&world, &state, &program, &identity, &options, &id, claimed).await;
+    world.claim.release().await;
+    result?;
+    Ok(exit::DONE)
+}
+
+async fn claimed_run(
+    world: &World,
+    state: &StateDir,
+    program: &crate::step::compile::Program,
+    identity: &ClusterIdentity,
+    options: &Options,
+    id: &RunId,
+    claimed: Vec<Clean>,
+) -> Result<(), Failure> {
+    settle_earlier(world, state, identity).await?;
+    let store = state.create_run(id.as_str()).map_err(|error| history::of_store(&error))?;
+    let log = history::JournalLog::begin(Box::new(store), id.clone());
+    let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), State::default());
+    let header = RunHeader {
+        plan: program.name.clone(),
+        title: program.title.clone(),
+        plan_hash: program.hash.clone(),
+        program: Clean::from(env!("CARGO_PKG_VERSION")),
+        cluster: identity.clone(),
+        by: world::who(),
+        inputs: program.inputs.clone(),
+    };
+    book.record(vec![Event::RunStarted(header), Event::ClaimTaken { names: claimed }]).await?;
+    let result = run::run(world, &mut book, program, identity, options).await;
+    let (outcome, summary) = match &result {
+        Ok(summary) => (Outcome::Done, summary.clone()),
+        Err(halt) => (halt.outcome, halt.summary.clone()),
+    };
+    book.note(Event::RunFinished { outcome, summary }).await?;
+    result.map(|_| ()).map_err(Failure::from)
+}
+
+/// Settles what earlier runs against this cluster left unknown, before anything new is done.
+async fn settle_earlier(world: &World, state: &StateDir, identity: &ClusterIdentity) -> Result<(), Failure> {
+    for id in history::ids(state)? {
+        let past = match history::read(state, &id) {
+            Ok(past) => past,
+            Err(failure) => {
+                // A journal that cannot be read may hold an unknown effect: it is said, never passed over in silence.
+                let text = Clean::new(format!("run {id} cannot be read and was not settled: {}", failure.text));
+                world.reader.sign(&Sign::Note { text });
+                continue;
+            }
+        };
+        let here = past.state.header.as_ref().is_some_and(|header| header.cluster.uid == identity.uid);
+        if !here || past.state.unknown().next().is_none() {
+            continue;
+        }
+        let text = Clean::new(format!("run {id} was cut short; asking the cluster about its last effects"));
+        world.reader.sign(&Sign::Note { text });
+        let log = history::reopen(state, &past)?;
+        let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), past.state);
+        back::settle_unknown(world, &mut book).await?;
+    }
+    Ok(())
+}
+
+fn reasons(given: &[String], option: &str) -> Result<BTreeMap<String, Clean>, Failure> {
+    let mut map = BTreeMap::new();
+    for text in given {
+        let known: Vec<&str> = crate::plan::proof_names().collect();
+        match text.split_once('=') {
+            Some((proof, reason)) if !reason.trim().is_empty() => {
+                if !known.contains(&proof) {
+                    let failure = Failure::usage(format!("there is no proof {}", Clean::new(proof)));
+                    return Err(failure.hint(format!("the proofs are {}", known.join(", "))));
+                }
+                map.insert(proof.to_owned(), Clean::new(reason.trim()));
+            }
+            _ => {
+                let text = format!("{option} takes PROOF=REASON, and `{}` has no reason", Clean::new(text));
+                return Err(Failure::usage(text).hint("say why, for those who read the record"));
+            }
+        }
+    }
+    Ok(map)
+}
