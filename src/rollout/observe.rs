@@ -7,7 +7,7 @@ use crate::object::{kind, status};
 use crate::port::{Access, Endpoint};
 use crate::proof::{self, Finding, Judgement, Verdict, first_light::Sighting};
 use crate::span;
-use crate::step::compile::{Program, Step, Target, Watch};
+use crate::plan::{Action, Plan, ProofName, ReadyTarget, Step, Watch};
 use crate::step::{Intent, compile};
 use crate::text::Clean;
 use futures::stream::{self, StreamExt};
@@ -26,20 +26,20 @@ const LOOK_BACK: u64 = 900;
 /// The operator asked to stop.
 pub async fn before(
     world: &World,
-    program: &Program,
+    plan: &Plan,
     step: &Step,
     previews: &[Preview],
-    proof: &str,
+    proof: ProofName,
 ) -> Result<Judgement, Halt> {
     match proof {
-        "access" => Ok(access(world, program).await),
-        "git-crypt" => {
+        ProofName::Access => Ok(access(world, plan).await),
+        ProofName::GitCrypt => {
             let fact = world.repository.git_crypt().await;
             Ok(proof::git_crypt::judge(&fact, world.wanted))
         }
-        "datasource" => Ok(datasource(program, previews)),
+        ProofName::Datasource => Ok(datasource(plan, previews)),
         // A claim about what is running can also be made before a step.
-        _ => after(world, step, previews, proof).await,
+        ProofName::RolledOut | ProofName::Ready | ProofName::FirstLight => after(world, plan, step, previews, proof).await,
     }
 }
 
@@ -47,20 +47,24 @@ pub async fn before(
 ///
 /// # Errors
 /// The operator asked to stop.
-pub async fn after(world: &World, step: &Step, previews: &[Preview], proof: &str) -> Result<Judgement, Halt> {
+pub async fn after(
+    world: &World,
+    plan: &Plan,
+    step: &Step,
+    previews: &[Preview],
+    proof: ProofName,
+) -> Result<Judgement, Halt> {
     match proof {
-        "rolled-out" => rolled_out(world, step).await,
-        "ready" => ready(world, step).await,
-        "first-light" => match &step.work {
-            compile::Work::Watch(watch) => first_light(world, watch).await,
+        ProofName::RolledOut => rolled_out(world, step).await,
+        ProofName::Ready => ready(world, step).await,
+        ProofName::FirstLight => match &step.action {
+            Action::Watch(watch) => first_light(world, watch).await,
             _ => Ok(one(Finding::not_applicable("the step watches no spans"))),
         },
-        "datasource" => Ok(one(Finding::not_applicable(if previews.is_empty() {
-            "the step changes no data source"
-        } else {
-            "it is judged before the step"
-        }))),
-        other => Ok(one(Finding::unknown(format!("this version does not judge {other}")))),
+        // What is judged from the live state alone is judged anew.
+        ProofName::Access => Ok(access(world, plan).await),
+        ProofName::GitCrypt => Ok(proof::git_crypt::judge(&world.repository.git_crypt().await, world.wanted)),
+        ProofName::Datasource => Ok(datasource(plan, previews)),
     }
 }
 
@@ -68,23 +72,20 @@ fn one(finding: Finding) -> Judgement {
     Judgement::of(vec![finding])
 }
 
-async fn access(world: &World, program: &Program) -> Judgement {
-    let intents: Vec<Intent> = program
-        .phases
-        .iter()
-        .flat_map(|phase| &phase.steps)
-        .flat_map(|step| {
-            step.objects().into_iter().map(|object| Intent {
+async fn access(world: &World, plan: &Plan) -> Judgement {
+    let intents: Vec<Intent> = plan
+        .steps()
+        .flat_map(|(_, step)| {
+            step.action.objects().into_iter().map(|object| Intent {
                 body: compile::bare(&object),
-                manager: step.manager.clone(),
-                must_exist: !matches!(step.work, compile::Work::Apply(_)),
+                manager: plan.manager(step),
+                must_exist: compile::must_exist(step),
                 take: Vec::new(),
                 object,
             })
         })
         .collect();
-    let forwards: BTreeSet<String> =
-        program.phases.iter().flat_map(|phase| &phase.steps).flat_map(Step::forwards).collect();
+    let forwards: BTreeSet<String> = plan.steps().flat_map(|(_, step)| compile::forwards(step)).collect();
     let mut unnamed = Vec::new();
     let mut named = Vec::new();
     for intent in &intents {
@@ -110,7 +111,7 @@ async fn access(world: &World, program: &Program) -> Judgement {
     Judgement::of(unnamed)
 }
 
-fn datasource(program: &Program, previews: &[Preview]) -> Judgement {
+fn datasource(plan: &Plan, previews: &[Preview]) -> Judgement {
     let mut findings = Vec::new();
     for preview in previews {
         if preview.intent.object.kind != "ConfigMap" {
@@ -118,10 +119,10 @@ fn datasource(program: &Program, previews: &[Preview]) -> Judgement {
         }
         match (&preview.live, &preview.result) {
             (Some(live), Some(result)) => {
-                findings.extend(proof::datasource::judge_config_maps(live, result, &created(program)).findings);
+                findings.extend(proof::datasource::judge_config_maps(live, result, &created(plan)).findings);
             }
             (None, Some(result)) => {
-                findings.extend(proof::datasource::judge_new_config_map(result, &created(program)).findings);
+                findings.extend(proof::datasource::judge_new_config_map(result, &created(plan)).findings);
             }
             (_, None) => findings.push(Finding::unknown(format!("{} could not be tried", preview.intent.object))),
         }
@@ -130,16 +131,18 @@ fn datasource(program: &Program, previews: &[Preview]) -> Judgement {
 }
 
 /// Texts of provisioning documents that the plan itself creates: their data sources will exist.
-fn created(program: &Program) -> Vec<String> {
+fn created(plan: &Plan) -> Vec<String> {
     let mut texts = Vec::new();
-    for step in program.phases.iter().flat_map(|phase| &phase.steps) {
-        if let compile::Work::Apply(objects) = &step.work {
-            for (object, body) in objects {
-                let labelled = body.pointer("/metadata/labels/grafana_datasource").is_some();
-                if object.kind == "ConfigMap" && labelled {
-                    let data = body.get("data").and_then(serde_json::Value::as_object);
-                    texts.extend(data.into_iter().flatten().filter_map(|(_, text)| text.as_str().map(str::to_owned)));
-                }
+    for (_, step) in plan.steps() {
+        let bodies: Vec<&serde_json::Value> = match &step.action {
+            Action::Apply { objects, .. } => objects.iter().map(|asset| &asset.object).collect(),
+            Action::Datasource { object, .. } => vec![&object.object],
+            Action::Prove { .. } | Action::DatasourceField(_) | Action::Env { .. } | Action::Watch(_) => Vec::new(),
+        };
+        for body in bodies {
+            if body.pointer("/metadata/labels/grafana_datasource").is_some() {
+                let data = body.get("data").and_then(serde_json::Value::as_object);
+                texts.extend(data.into_iter().flatten().filter_map(|(_, text)| text.as_str().map(str::to_owned)));
             }
         }
     }
@@ -147,7 +150,7 @@ fn created(program: &Program) -> Vec<String> {
 }
 
 async fn rolled_out(world: &World, step: &Step) -> Result<Judgement, Halt> {
-    let objects: Vec<_> = step.objects().into_iter().filter(|object| status::has_rollout(&object.kind)).collect();
+    let objects: Vec<_> = step.action.objects().into_iter().filter(|object| status::has_rollout(&object.kind)).collect();
     if objects.is_empty() {
         return Ok(one(Finding::not_applicable("the step has no workload")));
     }
@@ -179,21 +182,22 @@ async fn ready(world: &World, step: &Step) -> Result<Judgement, Halt> {
     Ok(Judgement::of(findings))
 }
 
-async fn ready_target(world: &World, target: &Target, timeout: Duration) -> Result<Finding, Halt> {
+async fn ready_target(world: &World, target: &ReadyTarget, timeout: Duration) -> Result<Finding, Halt> {
     let started = world.clock.boot();
+    let what = Clean::new(format!("{}{}", target.endpoint, target.path));
     loop {
         let answer = world
             .http
             .request(&target.endpoint, "GET", &target.path, None)
             .await
             .map(|answer| (answer.status, first_line(&answer.body)));
-        let finding = proof::ready::judge(target.what.as_str(), &answer);
+        let finding = proof::ready::judge(what.as_str(), &answer);
         let waited = world.clock.boot().saturating_sub(started);
         if finding.verdict == Verdict::Proven || waited >= timeout {
             return Ok(finding);
         }
-        say_waiting(world, &target.what, &finding.text, waited);
-        wait::pause(world, AGAIN, &format!("while waiting for {}", target.what)).await?;
+        say_waiting(world, &what, &finding.text, waited);
+        wait::pause(world, AGAIN, &format!("while waiting for {what}")).await?;
     }
 }
 

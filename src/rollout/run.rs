@@ -10,7 +10,8 @@ use super::{Halt, World, observe};
 use crate::object::ObjectRef;
 use crate::port::ClusterIdentity;
 use crate::proof::{Judgement, Verdict};
-use crate::step::compile::{Phase, Program, Step, Work as StepWork};
+use crate::plan::{Action, Phase, Plan, ProofName, Step};
+use crate::step::compile;
 use crate::text::Clean;
 use futures::FutureExt;
 use serde_json::Value;
@@ -38,23 +39,19 @@ pub struct StepView {
     /// Its objects, proofs and name.
     pub step: GateStep,
     /// Proofs that are judged only after the step.
-    pub later: Vec<String>,
+    pub later: Vec<ProofName>,
 }
 
 /// Previews the whole plan; nothing is written. Proofs that judge what a step did are named, not judged.
 ///
 /// # Errors
 /// The cluster could not be asked, or a stop was asked for.
-pub async fn preview_plan(world: &World, program: &Program, until: Option<&str>) -> Result<Vec<StepView>, Halt> {
+pub async fn preview_plan(world: &World, plan: &Plan, until: Option<&str>) -> Result<Vec<StepView>, Halt> {
     let mut views = Vec::new();
-    for phase in phases(program, until) {
-        let steps = look_at(world, program, phase).await?;
+    for phase in phases(plan, until) {
+        let steps = look_at(world, plan, phase).await?;
         for (step, view) in phase.steps.iter().zip(steps) {
-            let mut later = step.after.clone();
-            if let StepWork::Watch(_) = step.work {
-                later.push("first-light".to_owned());
-            }
-            views.push(StepView { phase: phase.name.clone(), step: view, later });
+            views.push(StepView { phase: Clean::new(&phase.name), step: view, later: after(step) });
         }
     }
     Ok(views)
@@ -67,16 +64,16 @@ pub async fn preview_plan(world: &World, program: &Program, until: Option<&str>)
 pub async fn run(
     world: &World,
     book: &mut Book,
-    program: &Program,
+    plan: &Plan,
     identity: &ClusterIdentity,
     options: &Options,
 ) -> Result<Clean, Halt> {
     let mut changed = 0_u32;
-    for phase in phases(program, options.until.as_deref()) {
+    for phase in phases(plan, options.until.as_deref()) {
         world.safe_point()?;
-        book.note(Event::PhaseStarted { phase: phase.name.clone() }).await?;
-        changed += run_phase(world, book, program, phase, identity, options).await?;
-        book.note(Event::PhaseFinished { phase: phase.name.clone() }).await?;
+        book.note(Event::PhaseStarted { phase: Clean::new(&phase.name) }).await?;
+        changed += run_phase(world, book, plan, phase, identity, options).await?;
+        book.note(Event::PhaseFinished { phase: Clean::new(&phase.name) }).await?;
     }
     Ok(match changed {
         0 => Clean::from("nothing to do: every object is as the plan wants it"),
@@ -85,15 +82,15 @@ pub async fn run(
     })
 }
 
-fn phases<'p>(program: &'p Program, until: Option<&str>) -> impl Iterator<Item = &'p Phase> {
-    let last = until.and_then(|until| program.phases.iter().position(|phase| phase.name.as_str() == until));
-    program.phases.iter().take(last.map_or(usize::MAX, |last| last + 1))
+fn phases<'p>(plan: &'p Plan, until: Option<&str>) -> impl Iterator<Item = &'p Phase> {
+    let last = until.and_then(|until| plan.phases.iter().position(|phase| phase.name == until));
+    plan.phases.iter().take(last.map_or(usize::MAX, |last| last + 1))
 }
 
 async fn run_phase(
     world: &World,
     book: &mut Book,
-    program: &Program,
+    plan: &Plan,
     phase: &Phase,
     identity: &ClusterIdentity,
     options: &Options,
@@ -101,7 +98,7 @@ async fn run_phase(
     let mut moved: Vec<Clean> = Vec::new();
     let mut changed = 0;
     for _ in 0..GATES {
-        let steps = look_at(world, program, phase).await?;
+        let steps = look_at(world, plan, phase).await?;
         for view in &steps {
             for (proof, judgement) in &view.proofs {
                 settle_proof(world, book, phase, &view.name, proof, judgement, options).await?;
@@ -114,14 +111,14 @@ async fn run_phase(
                 None => halt,
             });
         }
-        let gate = Gate { cluster: identity.clone(), phase: phase.name.clone(), steps, moved: moved.clone() };
+        let gate = Gate { cluster: identity.clone(), phase: Clean::new(&phase.name), steps, moved: moved.clone() };
         pass_gate(world, book, &gate).await?;
-        match run_steps(world, book, phase, gate, options).await? {
+        match run_steps(world, book, plan, phase, gate, options).await? {
             Steps::Done(count) => return Ok(changed + count),
             Steps::Moved { count, what } => {
                 changed += count;
                 let objects = what.iter().map(|(object, text)| (object.clone(), text.clone())).collect();
-                book.note(Event::GateMoved { phase: phase.name.clone(), objects }).await?;
+                book.note(Event::GateMoved { phase: Clean::new(&phase.name), objects }).await?;
                 moved = what.into_iter().map(|(_, text)| text).collect();
             }
         }
@@ -131,40 +128,37 @@ async fn run_phase(
 }
 
 /// Compiles, previews and judges what comes before the gate of a phase.
-async fn look_at(world: &World, program: &Program, phase: &Phase) -> Result<Vec<GateStep>, Halt> {
-    let later: Vec<String> = program
-        .phases
-        .iter()
-        .flat_map(|phase| &phase.steps)
-        .flat_map(Step::objects)
+async fn look_at(world: &World, plan: &Plan, phase: &Phase) -> Result<Vec<GateStep>, Halt> {
+    let later: Vec<String> = plan
+        .steps()
+        .flat_map(|(_, step)| step.action.objects())
         .filter(|object| object.kind == "Namespace")
         .map(|object| object.name)
         .collect();
     let mut views = Vec::new();
     for step in &phase.steps {
         let mut live: BTreeMap<ObjectRef, Option<Value>> = BTreeMap::new();
-        for object in step.reads() {
+        for object in compile::reads(step) {
             let found = world.cluster.get(&object).await?;
             live.insert(object, found);
         }
-        let intents = step
-            .intents(&live)
+        let intents = compile::intents(plan, step, &live)
             .map_err(|reason| Halt::new(Outcome::Failed, format!("step {}: {reason}", step.name)))?;
         if intents.len() > 20 {
-            let (what, total) = (step.name.clone(), u32::try_from(intents.len()).unwrap_or(u32::MAX));
+            let (what, total) = (Clean::new(&step.name), u32::try_from(intents.len()).unwrap_or(u32::MAX));
             world.reader.sign(&Sign::Progress { what, done: 0, total });
         }
         let previews = preview::preview_all(world.cluster.as_ref(), &world.key, intents, &later).await?;
         let mut proofs = Vec::new();
-        let asked: &[String] = match &step.work {
-            StepWork::Prove(names) => names,
+        let asked: &[ProofName] = match &step.action {
+            Action::Prove { proofs } => proofs,
             _ => &[],
         };
         for proof in asked.iter().chain(&step.before) {
-            let judgement = observe::before(world, program, step, &previews, proof).await?;
-            proofs.push((Clean::new(proof), judgement));
+            let judgement = observe::before(world, plan, step, &previews, *proof).await?;
+            proofs.push((Clean::new(proof.as_str()), judgement));
         }
-        views.push(GateStep { name: step.name.clone(), previews, proofs });
+        views.push(GateStep { name: Clean::new(&step.name), previews, proofs });
     }
     Ok(views)
 }
@@ -207,7 +201,7 @@ async fn settle_proof(
     };
     let halted = !holds && passed.is_none();
     book.note(Event::ProofJudged {
-        phase: phase.name.clone(),
+        phase: Clean::new(&phase.name),
         step: step.clone(),
         proof: proof.clone(),
         judgement: judgement.clone(),
@@ -249,6 +243,15 @@ async fn pass_gate(world: &World, book: &mut Book, gate: &Gate) -> Result<(), Ha
     }
 }
 
+/// Proofs judged after a step; a watch is there for first light.
+fn after(step: &Step) -> Vec<ProofName> {
+    let mut proofs = step.after.clone();
+    if matches!(step.action, Action::Watch(_)) && !proofs.contains(&ProofName::FirstLight) {
+        proofs.push(ProofName::FirstLight);
+    }
+    proofs
+}
+
 /// What became of the steps of a phase.
 enum Steps {
     Done(u32),
@@ -258,6 +261,7 @@ enum Steps {
 async fn run_steps(
     world: &World,
     book: &mut Book,
+    plan: &Plan,
     phase: &Phase,
     gate: Gate,
     options: &Options,
@@ -265,7 +269,7 @@ async fn run_steps(
     let mut count = 0;
     for (step, view) in phase.steps.iter().zip(gate.steps) {
         world.safe_point()?;
-        book.note(Event::StepStarted { phase: phase.name.clone(), step: step.name.clone() }).await?;
+        book.note(Event::StepStarted { phase: Clean::new(&phase.name), step: Clean::new(&step.name) }).await?;
         let mut changed = 0;
         let todo: Vec<Preview> = view.previews.iter().filter(|preview| preview.changes()).cloned().collect();
         for wave in preview::waves(todo, |preview| &preview.intent.object) {
@@ -276,15 +280,11 @@ async fn run_steps(
             }
         }
         count += changed;
-        let mut after: Vec<&str> = step.after.iter().map(String::as_str).collect();
-        if matches!(step.work, StepWork::Watch(_)) {
-            after.push("first-light");
+        for proof in after(step) {
+            let judgement = observe::after(world, plan, step, &view.previews, proof).await?;
+            settle_proof(world, book, phase, &view.name, &Clean::new(proof.as_str()), &judgement, options).await?;
         }
-        for proof in after {
-            let judgement = observe::after(world, step, &view.previews, proof).await?;
-            settle_proof(world, book, phase, &step.name, &Clean::new(proof), &judgement, options).await?;
-        }
-        book.note(Event::StepFinished { phase: phase.name.clone(), step: step.name.clone(), changed }).await?;
+        book.note(Event::StepFinished { phase: Clean::new(&phase.name), step: Clean::new(&step.name), changed }).await?;
     }
     Ok(Steps::Done(count))
 }
@@ -320,8 +320,8 @@ async fn send_wave(
         .filter_map(|preview| {
             let planned = preview.planned()?;
             Some(Work {
-                phase: phase.name.clone(),
-                step: step.name.clone(),
+                phase: Clean::new(&phase.name),
+                step: Clean::new(&step.name),
                 effect: planned.effect.clone(),
                 send: execute::send(world.cluster.as_ref(), &world.key, &preview.intent, planned).boxed(),
             })
