@@ -2,5 +2,8 @@
 
 pub mod boundary;
 pub mod clock;
+pub mod cluster;
+pub mod dial;
 pub mod entropy;
+pub mod kubeconfig;
 pub mod store;
