@@ -119,12 +119,11 @@ pub fn undo(items: &[Item], masker: &mut Masker, colour: bool) -> Vec<String> {
                 lines.push(format!("  {word} {}", item.object));
                 if let (Effect::Restore(_), Some(live)) = (&ready.effect, &item.live) {
                     let mut after = live.clone();
-                    crate::diff::apply_changes(
-                        &item.object.kind,
-                        &mut after,
-                        &ready.changes,
-                        crate::diff::Direction::Backward,
-                    );
+                    let back = crate::diff::Direction::Backward;
+                    if let Err(what) = crate::diff::apply_changes(&mut after, &ready.changes, back) {
+                        lines.push(format!("            {what}"));
+                        continue;
+                    }
                     let diff = render::render(&item.object, Some(live), Some(&after), masker);
                     lines.extend(diff.iter().skip(1).map(|line| format!("          {}", paint_line(line, colour))));
                 }

@@ -95,7 +95,7 @@ impl Log for JournalLog {
 /// # Errors
 /// Another process has it open, or it cannot be written.
 pub fn reopen(state: &StateDir, run: &PastRun) -> Result<JournalLog, Failure> {
-    let store = state.open_run(run.id.as_str()).map_err(|error| of_store(&error))?;
+    let mut store = state.open_run(run.id.as_str()).map_err(|error| of_store(&error))?;
     if run.replay.torn.is_some() {
         store.truncate(run.replay.good_len).map_err(|error| of_store(&error))?;
     }

@@ -8,7 +8,7 @@ use crate::proof::Verdict;
 use crate::rollout::preview::Decision;
 use crate::rollout::run::{self, StepView};
 use crate::secret::Masker;
-use crate::step::compile::Program;
+use crate::plan::Plan;
 use clap::Args;
 
 /// Shows what a plan would change; writes nothing.
@@ -29,34 +29,34 @@ pub struct Command {
 /// # Errors
 /// The cluster could not be asked.
 pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8, Failure> {
-    let program = load::program(&command.plan, global)?;
-    load::check_phase(&program, command.until.as_deref())?;
+    let plan = load::plan(&command.plan, global)?;
+    load::check_phase(&plan, command.until.as_deref())?;
     let (_, key) = world::state_dir()?;
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
     let manner = Manner { yes: false, style, output: global.output, verbose: global.verbose };
-    let world = world::world(&connection, key, global, &manner, &program.claim, "preview", program.name.as_str());
-    let views = run::preview_plan(&world, &program, command.until.as_deref()).await?;
+    let world = world::world(&connection, key, global, &manner, &plan.claim, "preview", &plan.name);
+    let views = run::preview_plan(&world, &plan, command.until.as_deref()).await?;
     match global.output {
         Output::Text => {
             data(&format!(
                 "{} {} on context {} ({}, {}); nothing is written",
                 paint("preview", Role::Strong, style.out),
-                program.name,
+                plan.name,
                 identity.context,
                 identity.server,
                 identity.version
             ));
-            text(&program, &views, style.out);
+            text(&plan, &views, style.out);
         }
         Output::Json => json(&views),
     }
     Ok(code(&views, command.exit_code))
 }
 
-fn text(program: &Program, views: &[StepView], colour: bool) {
+fn text(plan: &Plan, views: &[StepView], colour: bool) {
     let mut masker = Masker::default();
-    for phase in &program.phases {
-        let steps: Vec<&StepView> = views.iter().filter(|view| view.phase == phase.name).collect();
+    for phase in &plan.phases {
+        let steps: Vec<&StepView> = views.iter().filter(|view| view.phase.as_str() == phase.name).collect();
         if steps.is_empty() {
             continue;
         }
@@ -67,7 +67,8 @@ fn text(program: &Program, views: &[StepView], colour: bool) {
                 data(&line);
             }
             if !view.later.is_empty() {
-                let names = view.later.join(", ");
+                let names: Vec<&str> = view.later.iter().map(|proof| proof.as_str()).collect();
+                let names = names.join(", ");
                 data(&paint(&format!("  proofs after the step: {names}"), Role::Dim, colour));
             }
         }

@@ -7,6 +7,7 @@ use super::world::{self, Manner};
 use super::{Failure, Global, PlanArgs, exit, history};
 use crate::adapter::store::StateDir;
 use crate::journal::RunId;
+use crate::plan::{Plan, ProofName, plan_hash};
 use crate::port::ClusterIdentity;
 use crate::rollout::book::Book;
 use crate::rollout::event::{Event, Outcome, RunHeader, Sign};
@@ -47,13 +48,13 @@ pub struct Command {
 /// # Errors
 /// The run did not reach its end; the failure says why and with which exit code.
 pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8, Failure> {
-    let program = load::program(&command.plan, global)?;
+    let plan = load::plan(&command.plan, global)?;
     let options = Options {
         until: command.until.clone(),
         accept_unknown: reasons(&command.accept_unknown, "--accept-unknown")?,
         override_refuted: reasons(&command.override_refuted, "--override")?,
     };
-    load::check_phase(&program, options.until.as_deref())?;
+    load::check_phase(&plan, options.until.as_deref())?;
     if command.yes && !command.approve_unseen {
         return Err(Failure::usage("--yes would approve diffs that nobody has seen")
             .hint("add --approve-unseen to say so, or leave --yes out and answer at each gate"));
@@ -67,13 +68,13 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
     }
     let (state, key) = world::state_dir()?;
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
-    let wall = crate::port::Clock::wall(&crate::adapter::clock::SystemClock::default());
-    let id = RunId::new(program.name.as_str(), wall, world::random());
+    let wall = crate::port::Clock::wall(&crate::adapter::clock::SystemClock);
+    let id = RunId::new(&plan.name, wall, world::random());
     let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
-    let names = &program.claim;
-    let world = world::world(&connection, key, global, &manner, names, id.as_str(), program.name.as_str());
+    let names = &plan.claim;
+    let world = world::world(&connection, key, global, &manner, names, id.as_str(), &plan.name);
     let claimed = world.claim.take().await.map_err(|error| Failure::from(Halt::from(error)))?;
-    let result = claimed_run(&world, &state, &program, &identity, &options, &id, claimed).await;
+    let result = claimed_run(&world, &state, &plan, &identity, &options, &id, claimed).await;
     world.claim.release().await;
     result?;
     Ok(exit::DONE)
@@ -82,7 +83,7 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
 async fn claimed_run(
     world: &World,
     state: &StateDir,
-    program: &crate::step::compile::Program,
+    plan: &Plan,
     identity: &ClusterIdentity,
     options: &Options,
     id: &RunId,
@@ -93,16 +94,16 @@ async fn claimed_run(
     let log = history::JournalLog::begin(Box::new(store), id.clone());
     let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), State::default());
     let header = RunHeader {
-        plan: program.name.clone(),
-        title: program.title.clone(),
-        plan_hash: program.hash.clone(),
+        plan: Clean::new(&plan.name),
+        title: plan.title.clone(),
+        plan_hash: plan_hash(plan),
         program: Clean::from(env!("CARGO_PKG_VERSION")),
         cluster: identity.clone(),
         by: world::who(),
-        inputs: program.inputs.clone(),
+        inputs: load::shown_inputs(plan),
     };
     book.record(vec![Event::RunStarted(header), Event::ClaimTaken { names: claimed }]).await?;
-    let result = run::run(world, &mut book, program, identity, options).await;
+    let result = run::run(world, &mut book, plan, identity, options).await;
     let (outcome, summary) = match &result {
         Ok(summary) => (Outcome::Done, summary.clone()),
         Err(halt) => (halt.outcome, halt.summary.clone()),
@@ -139,7 +140,7 @@ async fn settle_earlier(world: &World, state: &StateDir, identity: &ClusterIdent
 fn reasons(given: &[String], option: &str) -> Result<BTreeMap<String, Clean>, Failure> {
     let mut map = BTreeMap::new();
     for text in given {
-        let known: Vec<&str> = crate::plan::proof_names().collect();
+        let known: Vec<&str> = ProofName::names().collect();
         match text.split_once('=') {
             Some((proof, reason)) if !reason.trim().is_empty() => {
                 if !known.contains(&proof) {

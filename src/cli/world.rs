@@ -4,7 +4,7 @@ use super::ask::Headless;
 use super::output::Style;
 use super::reader::{Json, Text, can_ask};
 use super::{Failure, Global, Output, history, signal};
-use crate::adapter::claim::{Holder, LeaseClaim};
+use crate::adapter::claim::{Holder, LeaseClaim, Progress};
 use crate::adapter::clock::SystemClock;
 use crate::adapter::entropy::SystemEntropy;
 use crate::adapter::git::GitRepository;
@@ -14,7 +14,7 @@ use crate::adapter::store::StateDir;
 use crate::port::{ClusterIdentity, Entropy};
 use crate::proof::git_crypt::Wanted;
 use crate::rollout::World;
-use crate::rollout::event::Reader;
+use crate::rollout::event::{Reader, Sign};
 use crate::secret::{Masker, StateKey};
 use crate::text::Clean;
 use std::sync::{Arc, Mutex};
@@ -70,20 +70,24 @@ pub fn world(
     run: &str,
     plan: &str,
 ) -> World {
-    let clock = Arc::new(SystemClock::default());
+    let clock = Arc::new(SystemClock);
     let repository = global.repo.clone().unwrap_or_else(|| ".".into());
     let reader: Arc<dyn Reader> = match manner.output {
         Output::Text => Arc::new(Text::new(manner.style, manner.verbose)),
         Output::Json => Arc::new(Json),
     };
+    let notes = reader.clone();
+    let progress: Progress = Arc::new(move |text| notes.sign(&Sign::Note { text }));
     World {
         cluster: connection.cluster.clone(),
         http: Arc::new(TelemetryHttp::new(connection.cluster.clone(), connection.dial.clone())),
         claim: Arc::new(LeaseClaim::new(
             connection.cluster.clone(),
             clock.clone(),
-            Holder::this_process(run, plan),
+            &SystemEntropy,
             claim.to_vec(),
+            Holder::this_process(run, plan),
+            progress,
         )),
         clock,
         repository: Arc::new(GitRepository::new(repository)),

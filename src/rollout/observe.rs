@@ -238,7 +238,7 @@ async fn look(world: &World, watch: &Watch, sighting: &mut Sighting, counts: &mu
         match fetch(world, &watch.loki, &path).await.and_then(|body| span::parse_loki(&body)) {
             Err(cause) => sighting.troubles.push(Clean::new(format!("Loki: {cause}"))),
             Ok(lines) => {
-                let ids = lines.iter().filter_map(|line| span::trace_ids_in_log(line.line.as_str()));
+                let ids = lines.iter().filter_map(|line| line.trace);
                 // The newest lines come first; a few are enough, and each is one request.
                 for id in ids.take(5) {
                     sighting.logged.get_or_insert(id);
