@@ -6,5 +6,6 @@ pub mod clock;
 pub mod cluster;
 pub mod dial;
 pub mod entropy;
+pub mod http;
 pub mod kubeconfig;
 pub mod store;
