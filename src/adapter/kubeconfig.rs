@@ -2,6 +2,8 @@
 
 mod proxy;
 
+pub(super) use proxy::is_loopback;
+
 use crate::adapter::cluster::KubeCluster;
 use crate::adapter::dial::KubeDial;
 use crate::adapter::entropy::SystemEntropy;
@@ -295,7 +297,7 @@ fn refuse_insecure(context: &Clean, config: &Config) -> Result<(), ConnectError>
             "insecure-skip-tls-verify is set, so any server could answer in the cluster's name",
         ));
     }
-    if config.cluster_url.scheme_str() == Some("http") && !proxy::is_loopback(&config.cluster_url) {
+    if config.cluster_url.scheme_str() == Some("http") && !is_loopback(&config.cluster_url) {
         return Err(insecure("its server is spoken to without TLS"));
     }
     Ok(())
