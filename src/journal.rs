@@ -18,6 +18,8 @@
 mod record;
 mod replay;
 mod run_id;
+#[cfg(test)]
+mod testing;
 mod writer;
 
 pub use replay::{Record, Replay, Torn, replay};

@@ -86,3 +86,90 @@ impl Writer {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Event, Memory, run};
+    use super::super::{LINE_LIMIT, replay};
+    use super::*;
+    use futures::FutureExt as _;
+
+    fn note(text: &str) -> Event {
+        Event::Note(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_batch_is_one_append() {
+        let memory = Memory::default();
+        let mut writer = Writer::new(Box::new(memory.clone()), run());
+        writer.append(1, &[note("a"), note("b"), note("c")]).await.unwrap();
+        writer.append::<Event>(2, &[]).await.unwrap();
+        writer.append(3, &[note("d")]).await.unwrap();
+        assert_eq!(memory.appends(), 2);
+        assert_eq!(writer.next_seq(), 5);
+        assert_eq!(replay::<Event>(&memory.bytes()).unwrap().records.len(), 4);
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_the_last_word() {
+        for nth in 0..4 {
+            let memory = Memory::failing_at(nth);
+            let mut writer = Writer::new(Box::new(memory.clone()), run());
+            let mut acknowledged = 0;
+            for index in 0..4 {
+                match writer.append(index, &[note("x"), note("y")]).await {
+                    Ok(()) => acknowledged += 2,
+                    Err(JournalError::Store { cause, .. }) => {
+                        assert_eq!((index, cause.as_str()), (nth, "no space left on device"));
+                    }
+                    Err(error) => {
+                        assert!(index > nth && matches!(error, JournalError::Closed { .. }), "{error}");
+                        assert_eq!(
+                            error.to_string(),
+                            format!(
+                                "the journal of run {} takes no more records: no space left on device",
+                                run()
+                            )
+                        );
+                    }
+                }
+            }
+            assert_eq!(memory.appends(), nth + 1);
+            // The failed append left half of its bytes. What was acknowledged is there, and nothing unasked.
+            match replay::<Event>(&memory.bytes()) {
+                Ok(replay) => {
+                    assert!((acknowledged..=acknowledged + 2).contains(&replay.records.len()));
+                    assert!(replay.torn.is_some());
+                }
+                Err(error) => {
+                    assert!(acknowledged == 0 && matches!(error, JournalError::NoHeader { .. }), "{error}")
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_abandoned_append_closes_the_writer() {
+        let memory = Memory::hanging();
+        let mut writer = Writer::new(Box::new(memory.clone()), run());
+        assert!(writer.append(1, &[note("a")]).now_or_never().is_none());
+        let error = writer.append(2, &[note("b")]).await.unwrap_err();
+        insta::assert_snapshot!(error.to_string(),
+            @"the journal of run tracing-20261123-031500-ab12cd takes no more records: an append was abandoned half-way");
+        assert!(writer.closed().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_event_without_a_line_is_refused_before_anything_is_written() {
+        let memory = Memory::default();
+        let mut writer = Writer::new(Box::new(memory.clone()), run());
+        let error = writer.append(1, &[note("a"), note(&"x".repeat(LINE_LIMIT))]).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("record 2 of run tracing-20261123-031500-ab12cd could not be written: it has")
+        );
+        assert_eq!(memory.appends(), 0);
+        assert!(writer.append(1, &[note("a")]).await.is_err());
+    }
+}

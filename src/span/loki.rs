@@ -84,7 +84,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
             let (Some(ts_ns), Some(line)) = (time, value.get(1).and_then(Value::as_str)) else {
                 return Err(Clean::new("not an answer of Loki: a value that is not a time and a line"));
             };
-            let (line, trace) = (Clean::new(line), trace_id_in_log(line));
+            let (line, trace) = (Clean::new(line), trace_ids_in_log(line));
             lines.push(LogLine { ts_ns, line, trace, stream: Arc::clone(&labels) });
         }
     }
@@ -96,7 +96,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
 ///
 /// The id must have all its 32 digits, or 16 (a 64-bit id of B3, whose other half is zero): `"trace_id": "42"` is
 /// something else, and OpenTelemetry for Python logs `0` outside of spans.
-pub fn trace_id_in_log(line: &str) -> Option<TraceId> {
+pub fn trace_ids_in_log(line: &str) -> Option<TraceId> {
     let line = line.trim();
     if !line.starts_with('{') || line.len() > LINE_LIMIT {
         return None;

@@ -166,11 +166,16 @@ impl View<'_> {
                 );
             }
             return match latest_warning {
-                // FailedMount, FailedAttachVolume, FailedCreatePodSandBox: the node tries again, to the same end.
-                Some(event) => Trouble::new(
-                    Weight::Stuck,
-                    joined(&[&format!("pod {pod}"), event.reason(), &brief(event.message())]),
-                ),
+                Some(event) => {
+                    // A volume that the pod before it still holds comes free when that one has ended. Of the others
+                    // (FailedMount, FailedCreatePodSandBox) the node makes further tries, mostly to the same end.
+                    let passes = event.message().starts_with("Multi-Attach error");
+                    let weight = if passes { Weight::Passing } else { Weight::Stuck };
+                    Trouble::new(
+                        weight,
+                        joined(&[&format!("pod {pod}"), event.reason(), &brief(event.message())]),
+                    )
+                }
                 None => Trouble::new(Weight::Passing, format!("pod {pod}: its containers are being created")),
             };
         }

@@ -75,7 +75,8 @@ impl<'e> Event<'e> {
         match (some_text(about, "/uid"), some_text(object, "/metadata/uid")) {
             (Some(about), Some(object)) => about == object,
             _ => {
-                text(about, "/kind") == text(object, "/kind")
+                // Items of a list carry no kind of their own.
+                some_text(object, "/kind").is_none_or(|kind| kind == text(about, "/kind"))
                     && text(about, "/name") == name(object)
                     && text(about, "/namespace") == text(object, "/metadata/namespace")
             }
