@@ -76,7 +76,9 @@ impl ClusterError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Unauthorized(_) => Some("renew the credentials of this context"),
-            Self::Forbidden(_) => Some("ask for the missing permission; `firstlight preview` lists what the plan needs"),
+            Self::Forbidden(_) => {
+                Some("ask for the missing permission; `firstlight preview` lists what the plan needs")
+            }
             Self::Unavailable { .. } => Some("check that the API server can be reached from here"),
             Self::Owned(_) => Some("see who owns the field; a plan may take a named field with `take:`"),
             _ => None,
@@ -154,19 +156,50 @@ pub trait Cluster: Send + Sync {
     /// Lists objects.
     async fn list(&self, selection: &Selection) -> ClusterResult<Vec<Value>>;
     /// POST with a field manager. 409 is [`ClusterError::AlreadyExists`].
-    async fn create(&self, object: &ObjectRef, body: &Value, manager: &str, dry: bool) -> ClusterResult<Value>;
+    async fn create(
+        &self,
+        object: &ObjectRef,
+        body: &Value,
+        manager: &str,
+        dry: bool,
+    ) -> ClusterResult<Value>;
     /// Server-side apply. A uid and resourceVersion in the body are preconditions.
-    async fn apply(&self, object: &ObjectRef, body: &Value, manager: &str, force: bool, dry: bool) -> ClusterResult<Value>;
+    async fn apply(
+        &self,
+        object: &ObjectRef,
+        body: &Value,
+        manager: &str,
+        force: bool,
+        dry: bool,
+    ) -> ClusterResult<Value>;
     /// A JSON patch (RFC 6902). A failed `test` is [`ClusterError::Invalid`] or [`ClusterError::Stale`].
-    async fn patch(&self, object: &ObjectRef, operations: &Value, manager: &str, dry: bool) -> ClusterResult<Value>;
+    async fn patch(
+        &self,
+        object: &ObjectRef,
+        operations: &Value,
+        manager: &str,
+        dry: bool,
+    ) -> ClusterResult<Value>;
     /// PUT; a resourceVersion in the body is a precondition.
     async fn replace(&self, object: &ObjectRef, body: &Value, manager: &str) -> ClusterResult<Value>;
     /// DELETE with foreground propagation and preconditions. 404 is [`ClusterError::NotFound`].
-    async fn delete(&self, object: &ObjectRef, uid: &str, resource_version: Option<&str>) -> ClusterResult<()>;
+    async fn delete(
+        &self,
+        object: &ObjectRef,
+        uid: &str,
+        resource_version: Option<&str>,
+    ) -> ClusterResult<()>;
     /// Watches; ends only when dropped.
     fn watch(&self, selection: &Selection) -> BoxStream<'static, WatchEvent>;
     /// The last `lines` lines of a container's log, of its previous instance if asked.
-    async fn logs(&self, namespace: &str, pod: &str, container: &str, lines: u32, previous: bool) -> ClusterResult<String>;
+    async fn logs(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        lines: u32,
+        previous: bool,
+    ) -> ClusterResult<String>;
     /// Whether the caller may do this.
     async fn may(&self, access: &Access) -> ClusterResult<bool>;
 }
@@ -211,8 +244,13 @@ pub struct HttpAnswer {
 #[async_trait]
 pub trait Http: Send + Sync {
     /// One request; `body` is `(content type, bytes)`. The error is a sentence: what could not be reached and why.
-    async fn request(&self, endpoint: &Endpoint, method: &str, path_and_query: &str, body: Option<(&str, Vec<u8>)>)
-    -> Result<HttpAnswer, Clean>;
+    async fn request(
+        &self,
+        endpoint: &Endpoint,
+        method: &str,
+        path_and_query: &str,
+        body: Option<(&str, Vec<u8>)>,
+    ) -> Result<HttpAnswer, Clean>;
 }
 
 /// Time. Wall time is for people; boot time measures gaps, suspended time included.

@@ -60,7 +60,8 @@ impl Path {
                 }
                 Segment::Index(index) => out.push_str(&format!("[{index}]")),
                 Segment::Key(keys) => {
-                    let pairs: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    let pairs: Vec<String> =
+                        keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
                     out.push_str(&format!("[{}]", pairs.join(",")));
                 }
                 Segment::Item(value) => out.push_str(&format!("[={value}]")),
@@ -151,7 +152,8 @@ fn bracket<'t>(after: &'t str, whole: &str) -> Result<(Segment, &'t str), String
     if let Some(quoted) = after.strip_prefix(['\'', '"']) {
         let quote = &after[..1];
         let end = quoted.find(quote).ok_or_else(|| format!("unclosed quote in path `{whole}`"))?;
-        let rest = quoted[end + 1..].strip_prefix(']').ok_or_else(|| format!("missing `]` in path `{whole}`"))?;
+        let rest =
+            quoted[end + 1..].strip_prefix(']').ok_or_else(|| format!("missing `]` in path `{whole}`"))?;
         return Ok((Segment::Field(quoted[..end].to_owned()), rest));
     }
     let end = after.find(']').ok_or_else(|| format!("missing `]` in path `{whole}`"))?;
@@ -161,8 +163,9 @@ fn bracket<'t>(after: &'t str, whole: &str) -> Result<(Segment, &'t str), String
     }
     let mut keys = BTreeMap::new();
     for pair in inside.split(',') {
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| format!("`[{inside}]` is neither an index nor name=value in path `{whole}`"))?;
+        let (name, value) = pair
+            .split_once('=')
+            .ok_or_else(|| format!("`[{inside}]` is neither an index nor name=value in path `{whole}`"))?;
         let json = match serde_json::from_str::<Value>(value) {
             Ok(json) if json.is_number() || json.is_boolean() || json.is_string() => json.to_string(),
             _ => Value::String(value.to_owned()).to_string(),
@@ -193,7 +196,8 @@ impl fmt::Display for Path {
                         .iter()
                         .map(|(name, value)| {
                             let plain = value.trim_matches('"');
-                            let safe = plain.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c));
+                            let safe =
+                                plain.chars().all(|c| c.is_ascii_alphanumeric() || "-_./:".contains(c));
                             format!("{name}={}", if safe { plain } else { value.as_str() })
                         })
                         .collect();
