@@ -1,0 +1,9 @@
+//! Rollouts on real servers: a control plane, Tempo, the Collector and Loki, built by `.ci/components`, all on loopback.
+
+mod api;
+mod audit;
+mod cluster;
+mod condition;
+mod harness;
+mod kwok;
+mod process;

@@ -1,0 +1,101 @@
+//! Child processes of the harness: each ends by the handle that started it, and its output is kept.
+
+use anyhow::{Context, Result};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use tokio::process::{Child, Command};
+
+/// The folder that holds the built component programs.
+fn programs() -> Result<PathBuf> {
+    let cache = match std::env::var_os("FIRSTLIGHT_COMPONENTS") {
+        Some(folder) => PathBuf::from(folder),
+        None => match std::env::var_os("XDG_CACHE_HOME") {
+            Some(cache) => PathBuf::from(cache).join("firstlight/components"),
+            None => PathBuf::from(std::env::var_os("HOME").context("HOME is not set")?)
+                .join(".cache/firstlight/components"),
+        },
+    };
+    Ok(cache.join("bin"))
+}
+
+/// The path of a component's program. A missing one fails the test: nothing is skipped.
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = programs()?.join(name);
+    anyhow::ensure!(
+        path.is_file(),
+        "{name} is not built ({} is missing); run .ci/components",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// A running child. Dropping it kills it.
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a program with a minimal environment; its output goes to `NAME.log` in `folder`.
+    pub fn start(
+        name: &str,
+        program: &Path,
+        arguments: &[String],
+        environment: &[(String, String)],
+        folder: &Path,
+    ) -> Result<Self> {
+        let log = folder.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new(program)
+            .args(arguments)
+            .env_clear()
+            .env("PATH", "/usr/bin:/bin")
+            .env("HOME", folder)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} does not start", program.display()))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Kills it and waits until it is gone.
+    pub async fn stop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.child.kill().await;
+    }
+
+    /// The process id while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The end of its output, headed by its name.
+    pub fn tail(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let from = lines.len().saturating_sub(15);
+        format!("--- {}\n{}\n", self.name, lines.get(from..).unwrap_or_default().join("\n"))
+    }
+
+    /// Whether it ended because somebody else took its port.
+    pub fn lost_its_port(&self) -> bool {
+        self.tail().contains("address already in use")
+    }
+}
+
+/// A port of the loopback interface that was free just now. Somebody may take it before it is used: callers try again.
+pub fn free_port() -> Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
