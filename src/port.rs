@@ -231,6 +231,18 @@ pub enum Endpoint {
     },
 }
 
+impl std::fmt::Display for Endpoint {
+    /// `http://…` or `service:port in namespace`, safe for a terminal.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Url(url) => write!(f, "{}", Clean::new(url)),
+            Self::Service { namespace, name, port } => {
+                write!(f, "{}:{port} in {}", Clean::new(name), Clean::new(namespace))
+            }
+        }
+    }
+}
+
 /// An answer over HTTP, its body at most 64 MiB.
 #[derive(Clone, Debug)]
 pub struct HttpAnswer {

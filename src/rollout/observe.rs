@@ -184,7 +184,7 @@ async fn ready(world: &World, step: &Step) -> Result<Judgement, Halt> {
 
 async fn ready_target(world: &World, target: &ReadyTarget, timeout: Duration) -> Result<Finding, Halt> {
     let started = world.clock.boot();
-    let what = Clean::new(format!("{}{}", target.endpoint, target.path));
+    let what = Clean::new(format!("{} of {}", target.path, target.endpoint));
     loop {
         let answer = world
             .http
