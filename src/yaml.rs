@@ -135,6 +135,12 @@ impl Node {
         self.entries().find(|(name, _)| name.as_str() == Some(key)).map(|(_, value)| value)
     }
 
+    /// A value that is not there, at a place where it could be.
+    pub fn absent(span: Span) -> Self {
+        let kind = NodeKind::Scalar { text: String::new(), style: ScalarStyle::Plain };
+        Self { span, tag: None, kind, flow: false, alias: false }
+    }
+
     /// The text of a scalar, in whatever style it is written.
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {

@@ -299,7 +299,7 @@ impl<'t> Loader<'t> {
         let Some(anchored) = self.anchors.get(&id) else {
             // The parser has seen the anchor, so its node is still open: the alias stands inside of it.
             self.problem(Problem::new(span, "this alias stands inside the value that it names"));
-            return self.place(absent(span));
+            return self.place(Node::absent(span));
         };
         let (nodes, height) = (anchored.nodes, anchored.height);
         let node = Node { span, alias: true, ..anchored.node.clone() };
@@ -414,11 +414,6 @@ fn measure(node: &Node) -> (usize, usize) {
         }),
     }
     (nodes, height + 1)
-}
-
-fn absent(span: Span) -> Node {
-    let kind = NodeKind::Scalar { text: String::new(), style: ScalarStyle::Plain };
-    Node { span, tag: None, kind, flow: false, alias: false }
 }
 
 /// The parser's error in our words where its own are unclear.
