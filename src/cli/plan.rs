@@ -3,7 +3,7 @@
 use super::load;
 use super::output::{Style, data};
 use super::{Failure, Global, exit};
-use crate::plan::{self, Level, Plan, Settings};
+use crate::plan::{self, Level, Settings};
 use clap::Subcommand;
 
 /// Plans: list, show, lint.
@@ -36,31 +36,29 @@ pub enum Command {
 pub fn run(command: &Command, global: &Global, _style: Style) -> Result<u8, Failure> {
     match command {
         Command::List => {
-            let bundle = load::bundle(global)?;
-            let mut plans = Vec::new();
-            for name in bundle.names() {
-                plans.push(loaded(name, &[], global)?);
-            }
-            data(plan::list_text(&plans).trim_end());
+            data(plan::list_text(&load::bundle(global)?).trim_end());
             Ok(exit::DONE)
         }
         Command::Show { plan, set } => {
-            data(plan::show_text(&loaded(plan, set, global)?).trim_end());
+            let (source, bundle) = load::source(plan, global)?;
+            let plan = plan::load(&source, bundle.assets(), &settings(set)?).map_err(|all| load::failure(&all))?;
+            data(plan::show_text(&plan).trim_end());
             Ok(exit::DONE)
         }
         Command::Lint { plan, set } => {
-            let plan = loaded(plan, set, global)?;
-            let notes = plan::lint(&plan);
-            data(plan::lint_text(&plan, &notes).trim_end());
-            let errors = notes.iter().any(|note| note.level == Level::Error);
+            let (source, bundle) = load::source(plan, global)?;
+            let loaded = plan::load(&source, bundle.assets(), &settings(set)?);
+            let notes = loaded.as_ref().map(|plan| plan::lint(plan, bundle.assets())).unwrap_or_default();
+            let result = loaded.as_ref().map(|plan| (plan, notes.as_slice())).map_err(Vec::as_slice);
+            data(plan::lint_text(&source, result).trim_end());
+            let errors = loaded.is_err() || notes.iter().any(|note| note.level == Level::Error);
             Ok(if errors { exit::USAGE } else { exit::DONE })
         }
     }
 }
 
-/// A plan for looking at: inputs without a value get a stand-in.
-fn loaded(name: &str, set: &[String], global: &Global) -> Result<Plan, Failure> {
+/// Inputs for looking at a plan: one without a value gets a stand-in.
+fn settings(set: &[String]) -> Result<Settings, Failure> {
     let settings = Settings::parse(set.iter().map(String::as_str)).map_err(|problems| load::failure(&problems))?;
-    let (source, bundle) = load::source(name, global)?;
-    plan::load(&source, bundle.assets(), &settings.with_stand_ins()).map_err(|problems| load::failure(&problems))
+    Ok(settings.with_stand_ins())
 }

@@ -3,14 +3,16 @@
 use super::event::{Outcome, Sign};
 use super::preview::Preview;
 use super::{Halt, World, wait};
-use crate::object::{kind, status};
-use crate::port::{Access, Endpoint};
+use crate::object::{ObjectRef, kind, status};
+use crate::port::{Access, Endpoint, Selection};
+use crate::proof::datasource::{Known, config_map};
 use crate::proof::{self, Finding, Judgement, Verdict, first_light::Sighting};
 use crate::span;
 use crate::plan::{Action, Plan, ProofName, ReadyTarget, Step, Watch};
 use crate::step::{Intent, compile};
 use crate::text::Clean;
 use futures::stream::{self, StreamExt};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -37,7 +39,7 @@ pub async fn before(
             let fact = world.repository.git_crypt().await;
             Ok(proof::git_crypt::judge(&fact, world.wanted))
         }
-        ProofName::Datasource => Ok(datasource(plan, previews)),
+        ProofName::Datasource => Ok(datasource(world, plan, previews).await),
         // A claim about what is running can also be made before a step.
         ProofName::RolledOut | ProofName::Ready | ProofName::FirstLight => after(world, plan, step, previews, proof).await,
     }
@@ -64,7 +66,7 @@ pub async fn after(
         // What is judged from the live state alone is judged anew.
         ProofName::Access => Ok(access(world, plan).await),
         ProofName::GitCrypt => Ok(proof::git_crypt::judge(&world.repository.git_crypt().await, world.wanted)),
-        ProofName::Datasource => Ok(datasource(plan, previews)),
+        ProofName::Datasource => Ok(datasource(world, plan, previews).await),
     }
 }
 
@@ -111,42 +113,88 @@ async fn access(world: &World, plan: &Plan) -> Judgement {
     Judgement::of(unnamed)
 }
 
-fn datasource(plan: &Plan, previews: &[Preview]) -> Judgement {
+async fn datasource(world: &World, plan: &Plan, previews: &[Preview]) -> Judgement {
+    let created = created(plan);
     let mut findings = Vec::new();
     for preview in previews {
-        if preview.intent.object.kind != "ConfigMap" {
+        let object = &preview.intent.object;
+        if object.kind != "ConfigMap" {
             continue;
         }
-        match (&preview.live, &preview.result) {
-            (Some(live), Some(result)) => {
-                findings.extend(proof::datasource::judge_config_maps(live, result, &created(plan)).findings);
+        let Some(new) = &preview.result else {
+            findings.push(Finding::unknown(format!("{object} could not be tried")));
+            continue;
+        };
+        // What the sidecar reads beside this ConfigMap: names, uids and file names must not collide with it.
+        let selection = Selection {
+            api_version: "v1".to_owned(),
+            kind: "ConfigMap".to_owned(),
+            namespace: object.namespace.clone(),
+            labels: config_map::LABEL.to_owned(),
+            fields: String::new(),
+        };
+        let listed = world.cluster.list(&selection).await;
+        let others: Option<Vec<Value>> = match listed {
+            Ok(all) => Some(all.into_iter().filter(|other| name(other) != Some(&object.name)).collect()),
+            Err(error) => {
+                findings.push(Finding::unknown(format!("the other data sources could not be listed: {error}")));
+                None
             }
-            (None, Some(result)) => {
-                findings.extend(proof::datasource::judge_new_config_map(result, &created(plan)).findings);
-            }
-            (_, None) => findings.push(Finding::unknown(format!("{} could not be tried", preview.intent.object))),
+        };
+        let mut known = Known::default();
+        for other in others.iter().flatten() {
+            let origin = Clean::new(format!("configmap/{}", name(other).unwrap_or_default()));
+            known_from(&mut known, other, &origin, false, &mut findings);
         }
+        for (reference, body) in created.iter().filter(|(reference, _)| reference != object) {
+            let exists = others.iter().flatten().any(|other| name(other) == Some(&reference.name));
+            if !exists {
+                let origin = Clean::new(format!("{}, which the plan creates", reference.short()));
+                known_from(&mut known, body, &origin, true, &mut findings);
+            }
+        }
+        let case = config_map::Case {
+            old: preview.live.as_ref(),
+            new,
+            others: others.as_deref(),
+            known: &known,
+            label: config_map::LABEL,
+        };
+        findings.extend(config_map::judge(&case).findings);
     }
     Judgement::of(findings)
 }
 
-/// Texts of provisioning documents that the plan itself creates: their data sources will exist.
-fn created(plan: &Plan) -> Vec<String> {
-    let mut texts = Vec::new();
+fn name(object: &Value) -> Option<&str> {
+    object.pointer("/metadata/name").and_then(Value::as_str)
+}
+
+fn known_from(known: &mut Known, config_map: &Value, origin: &Clean, created: bool, findings: &mut Vec<Finding>) {
+    let data = config_map.get("data").and_then(Value::as_object);
+    for text in data.into_iter().flatten().filter_map(|(_, text)| text.as_str()) {
+        if let Err(cause) = known.add(text, origin, created) {
+            findings.push(Finding::unknown(format!("{origin} could not be read: {cause}")));
+        }
+    }
+}
+
+/// ConfigMaps with data sources that the plan itself creates.
+fn created(plan: &Plan) -> Vec<(ObjectRef, Value)> {
+    let mut all = Vec::new();
     for (_, step) in plan.steps() {
-        let bodies: Vec<&serde_json::Value> = match &step.action {
-            Action::Apply { objects, .. } => objects.iter().map(|asset| &asset.object).collect(),
-            Action::Datasource { object, .. } => vec![&object.object],
+        let assets: Vec<_> = match &step.action {
+            Action::Apply { objects, .. } => objects.iter().collect(),
+            Action::Datasource { object, .. } => vec![object.as_ref()],
             Action::Prove { .. } | Action::DatasourceField(_) | Action::Env { .. } | Action::Watch(_) => Vec::new(),
         };
-        for body in bodies {
-            if body.pointer("/metadata/labels/grafana_datasource").is_some() {
-                let data = body.get("data").and_then(serde_json::Value::as_object);
-                texts.extend(data.into_iter().flatten().filter_map(|(_, text)| text.as_str().map(str::to_owned)));
+        for asset in assets {
+            let labels = asset.object.pointer("/metadata/labels");
+            if asset.reference.kind == "ConfigMap" && labels.is_some_and(|l| l.get(config_map::LABEL).is_some()) {
+                all.push((asset.reference.clone(), asset.object.clone()));
             }
         }
     }
-    texts
+    all
 }
 
 async fn rolled_out(world: &World, step: &Step) -> Result<Judgement, Halt> {

@@ -39,7 +39,11 @@ pub fn intents(plan: &Plan, step: &Step, live: &BTreeMap<ObjectRef, Option<Value
         // Without the object there is nothing to edit; the preview says that it is missing.
         Action::DatasourceField(edit) => vec![match found(&edit.configmap) {
             None => intent(&edit.configmap, bare(&edit.configmap), true),
-            Some(live) => intent(&edit.configmap, datasource::body(edit, live)?, true),
+            Some(live) => {
+                let field = edit.field.to_json();
+                let body = datasource::with_field(&edit.configmap, live, &edit.key, &edit.datasource, &field)?;
+                intent(&edit.configmap, body, true)
+            }
         }],
         Action::Env { workload, container, set } => vec![match found(workload) {
             None => intent(workload, bare(workload), true),
