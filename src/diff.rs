@@ -4,6 +4,7 @@
 //! member by member. A subtree that only one side has is one change, at the highest path that was added or removed, so
 //! that undo knows which containers the change brought along.
 
+mod embedded;
 pub mod fingerprint;
 pub mod render;
 pub mod restore;

@@ -4,6 +4,8 @@
 //! (private keys, JWTs, bearer tokens, URLs with a password). Everything that a person or a file gets to see goes through
 //! a [`Masker`]; comparisons and hashes that leave the process are keyed.
 
+mod known;
+mod lines;
 pub mod mask;
 pub mod name;
 mod pattern;

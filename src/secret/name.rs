@@ -4,78 +4,14 @@
 //! says that the value is about a secret and not one itself.
 
 /// Words that make a name secret wherever they stand in it.
-const SECRET: &[&str] = &[
-    "password",
-    "passwords",
-    "passwd",
-    "pwd",
-    "passphrase",
-    "passphrases",
-    "passcode",
-    "secret",
-    "secrets",
-    "token",
-    "tokens",
-    "credential",
-    "credentials",
-    "cred",
-    "creds",
-    "apikey",
-    "apikeys",
-    "authorization",
-    "jwt",
-    "bearer",
-    "htpasswd",
-    "dsn",
-    "psk",
-    "dockerconfigjson",
-    "dockercfg",
-    "netrc",
-    "pgpass",
-    "mnemonic",
-    "cookie",
-    "cookies",
-    "kubeconfig",
-];
+const SECRET: &str = "password passwords passwd pwd passphrase passphrases passcode secret secrets token tokens credential \
+    credentials cred creds apikey apikeys authorization jwt bearer htpasswd dsn psk dockerconfigjson \
+    dockercfg netrc pgpass mnemonic cookie cookies kubeconfig";
 
 /// Words that make `… key` secret when they stand before it.
-const KEYS: &[&str] = &[
-    "api",
-    "access",
-    "private",
-    "secret",
-    "encryption",
-    "encrypt",
-    "signing",
-    "sign",
-    "shared",
-    "master",
-    "auth",
-    "account",
-    "storage",
-    "license",
-    "licence",
-    "ssh",
-    "ssl",
-    "tls",
-    "client",
-    "server",
-    "ca",
-    "session",
-    "hmac",
-    "aes",
-    "rsa",
-    "jwt",
-    "app",
-    "application",
-    "deploy",
-    "service",
-    "root",
-    "admin",
-    "webhook",
-    "integration",
-    "routing",
-];
+const KEYS: &str = "api access private secret encryption encrypt signing sign shared master auth account storage license \
+    licence ssh ssl tls client server ca session hmac aes rsa jwt app application deploy service root \
+    admin webhook integration routing";
 
 /// Other pairs of words that are secret.
 const PAIRS: &[(&str, &str)] = &[
@@ -89,220 +25,88 @@ const PAIRS: &[(&str, &str)] = &[
 ];
 
 /// Names that are secret as a whole.
-const WHOLE: &[&str] = &["auth", "sig", "pass", "securejsondata"];
+const WHOLE: &str = "sig pass securejsondata";
 
 /// Ends that make a name secret where it is written without any boundary between its words.
-const ENDS: &[&str] = &[
-    "password",
-    "passwd",
-    "passphrase",
-    "apikey",
-    "secretkey",
-    "accesskey",
-    "privatekey",
-    "authtoken",
-    "accesstoken",
-    "refreshtoken",
-    "clientsecret",
-    "connectionstring",
-    "userpass",
-    "dbpass",
-    "mysqlpwd",
-    "credentials",
-];
+const ENDS: &str = "password passwd passphrase apikey secretkey accesskey privatekey authtoken accesstoken refreshtoken \
+    clientsecret connectionstring userpass dbpass mysqlpwd credentials";
 
 /// Last words that say that the value is about a secret: where it is, what it is called, how long it lives.
-const ABOUT: &[&str] = &[
-    "name",
-    "names",
-    "ref",
-    "refs",
-    "reference",
-    "references",
-    "url",
-    "urls",
-    "uri",
-    "uris",
-    "endpoint",
-    "endpoints",
-    "path",
-    "paths",
-    "file",
-    "files",
-    "filename",
-    "dir",
-    "directory",
-    "folder",
-    "policy",
-    "policies",
-    "ttl",
-    "expiry",
-    "expires",
-    "expiration",
-    "expire",
-    "lifetime",
-    "age",
-    "seconds",
-    "minutes",
-    "hours",
-    "days",
-    "duration",
-    "timeout",
-    "interval",
-    "period",
-    "length",
-    "size",
-    "count",
-    "limit",
-    "limits",
-    "min",
-    "max",
-    "type",
-    "types",
-    "kind",
-    "kinds",
-    "enabled",
-    "enable",
-    "disabled",
-    "disable",
-    "required",
-    "optional",
-    "allowed",
-    "namespace",
-    "namespaces",
-    "version",
-    "mode",
-    "format",
-    "header",
-    "headers",
-    "field",
-    "fields",
-    "issuer",
-    "audience",
-    "audiences",
-    "rotation",
-    "store",
-    "provider",
-    "providers",
-    "template",
-    "mount",
-    "mounts",
-    "volume",
-    "volumes",
-    "selector",
-    "selectors",
-    "pattern",
-    "patterns",
-    "regex",
-    "regexp",
-    "class",
-    "scope",
-    "scopes",
-    "rule",
-    "rules",
-    "strategy",
-    "method",
-    "methods",
-    "algorithm",
-    "alg",
-    "env",
-    "label",
-    "labels",
-    "annotation",
-    "annotations",
-    "prefix",
-    "suffix",
-    "manager",
-    "operator",
-    "controller",
-    "review",
-    "reviews",
-    "attempts",
-    "retries",
-    "rate",
-    "bucket",
-    "index",
-    "source",
-    "sources",
-    "location",
-    "host",
-    "port",
-    "usage",
-    "complexity",
-    "strength",
-    "hint",
-    "prompt",
-    "authentication",
-    "property",
-    "keys",
-];
+const ABOUT: &str = "name names ref refs reference references url urls uri uris endpoint endpoints path paths file files \
+    filename dir directory folder policy policies ttl expiry expires expiration expire lifetime age \
+    seconds minutes hours days duration timeout interval period length size count limit limits min max \
+    type types kind kinds enabled enable disabled disable required optional allowed namespace namespaces \
+    version mode format header headers field fields issuer audience audiences rotation store provider \
+    providers template mount mounts volume volumes selector selectors pattern patterns regex regexp \
+    class scope scopes rule rules strategy method methods algorithm alg env label labels annotation \
+    annotations prefix suffix manager operator controller review reviews attempts retries rate bucket \
+    index source sources location host port usage complexity strength hint prompt authentication \
+    property";
 
 /// Names that, inside a map with a secret name, do not hold the secret: `secret: { name: x, items: […] }`.
-const HARMLESS: &[&str] = &[
-    "name",
-    "namespace",
-    "key",
-    "path",
-    "items",
-    "optional",
-    "mode",
-    "username",
-    "user",
-    "create",
-    "apiVersion",
-    "kind",
-    "existing",
-    "property",
-    "version",
-    "metadata",
-];
+const HARMLESS: &str = "name namespace key path items optional mode username user create apiVersion kind existing property \
+    version metadata description title";
 
 /// Whether a value under this name is to be taken for a secret.
 pub fn is_secret_key(name: &str) -> bool {
     let words = words(name);
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-    while words.last().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
-        words.pop();
-    }
+    strip_number(&mut words);
     let Some(last) = words.last() else { return false };
     let whole = words.concat();
-    if WHOLE.contains(&whole.as_str()) {
+    if listed(WHOLE, &whole) {
         return true;
     }
-    if ABOUT.contains(last) || is_reference(&words) {
+    if listed(ABOUT, last) || is_reference(&words) {
         return false;
     }
-    if words.len() == 1 && ABOUT.iter().any(|about| about.len() > 2 && whole.ends_with(about)) {
+    if words.len() == 1 && !listed(SECRET, &whole) && ABOUT.split(' ').any(|about| about.len() > 2 && whole.ends_with(about)) {
         return false;
     }
-    words.iter().any(|word| SECRET.contains(word))
+    words.iter().any(|word| listed(SECRET, word))
         || *last == "pass"
         || words.windows(2).any(|pair| match pair {
-            [one, other] => (*other == "key" && KEYS.contains(one)) || PAIRS.contains(&(one, other)),
+            [one, other] => (matches!(*other, "key" | "keys") && listed(KEYS, one)) || PAIRS.contains(&(one, other)),
             _ => false,
         })
-        || ENDS.iter().any(|end| whole.ends_with(end))
+        || ENDS.split(' ').any(|end| whole.ends_with(end))
 }
 
 /// Whether the last word itself tells of a secret: the stricter form, for text in which anything can stand before a colon.
 pub(super) fn ends_secret(name: &str) -> bool {
     let words = words(name);
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
-    while words.last().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
-        words.pop();
-    }
+    strip_number(&mut words);
     let tail = words.get(words.len().saturating_sub(2)..).unwrap_or_default();
     let last = tail.last().copied().unwrap_or_default();
     is_secret_key(name)
-        && (SECRET.contains(&last)
-            || WHOLE.contains(&words.concat().as_str())
-            || ENDS.iter().any(|end| last.ends_with(end))
+        && (listed(SECRET, last)
+            || listed(WHOLE, &words.concat())
+            || ENDS.split(' ').any(|end| last.ends_with(end))
             || (tail.len() == 2 && is_secret_key(&tail.join("_"))))
+}
+
+/// Whether everything in a map or list of this name is secret until its own name says otherwise. Blocks that configure
+/// a way of authentication say by the names inside which of their values are secret.
+pub(super) fn is_secret_container(name: &str) -> bool {
+    const WAYS: &str = "auth authorization bearer jwt cookie cookies kubeconfig";
+    is_secret_key(name) && !words(name).last().is_some_and(|last| listed(WAYS, last))
 }
 
 /// Whether a value under this name, inside a map whose own name is secret, is about the secret and not the secret.
 pub(super) fn is_harmless_child(name: &str) -> bool {
-    HARMLESS.contains(&name) || (words(name).last().is_some_and(|last| ABOUT.contains(&last.as_str())))
+    listed(HARMLESS, name) || (words(name).last().is_some_and(|last| listed(ABOUT, last)))
+}
+
+fn listed(list: &str, word: &str) -> bool {
+    list.split(' ').any(|listed| listed == word)
+}
+
+/// `password2` is a password.
+fn strip_number(words: &mut Vec<&str>) {
+    while words.len() > 1 && words.last().is_some_and(|word| word.chars().all(|c| c.is_ascii_digit())) {
+        words.pop();
+    }
 }
 
 /// Names that hold the name of a Secret object (`imagePullSecrets`, `existingSecret`), or count tokens of a text.

@@ -22,14 +22,34 @@ pub(super) fn walk(kind: &str, object: &Value, visitor: &mut dyn Visitor) -> Val
     Walk { kind, visitor }.value(&Path::default(), object, Place::Open)
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+/// What the names around a value say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing.
     Open,
-    /// In a map or list whose name is secret.
+    /// It is in a map or list whose name is secret, or its own name is.
     Inside,
-    /// All of it is secret, whatever it looks like.
+    /// It is secret, whatever it looks like.
     Secret,
+    /// It is base64 of bytes.
     Binary,
+}
+
+/// Whether a member of this name names its entry, as `name` does in `{ name: DB_PASSWORD, value: … }`.
+pub(super) fn names_entry(member: &str) -> bool {
+    matches!(member, "name" | "key" | "header" | "variable" | "parameter")
+}
+
+/// The place of a member of a document's map. `telling` says that the entry's own name is secret.
+pub(super) fn member(name: &str, outer: Place, telling: bool, container: bool, text: Option<&str>) -> Place {
+    let secret = if container { name::is_secret_container(name) } else { name::is_secret_key(name) };
+    let basic = matches!(name, "auth" | "_auth") && text.is_some_and(pattern::is_basic);
+    match outer {
+        Place::Secret | Place::Binary => outer,
+        _ if secret || basic || (telling && matches!(name, "value" | "values" | "default")) => Place::Inside,
+        Place::Inside if name::is_harmless_child(name) => Place::Open,
+        outer => outer,
+    }
 }
 
 struct Walk<'w> {
@@ -57,34 +77,27 @@ impl Walk<'_> {
     }
 
     fn map(&mut self, path: &Path, map: &Map<String, Value>, place: Place) -> Value {
-        let telling_entry = ["name", "key", "header", "variable", "parameter"]
+        let telling = map
             .iter()
-            .any(|field| map.get(*field).and_then(Value::as_str).is_some_and(name::is_secret_key));
+            .any(|(name, value)| names_entry(name) && value.as_str().is_some_and(name::is_secret_key));
         let members = map.iter().map(|(name, value)| {
             let at = path.join(Segment::Field(name.clone()));
-            let place = self.place(&at, name, place, telling_entry);
+            let place = self.place(&at, name, value, place, telling);
             (self.visitor.text(path, name), self.value(&at, value, place))
         });
         Value::Object(members.collect())
     }
 
-    fn place(&self, at: &Path, name: &str, outer: Place, telling_entry: bool) -> Place {
+    fn place(&self, at: &Path, name: &str, value: &Value, outer: Place, telling: bool) -> Place {
         let root = at.0.len() == 1;
         let last_applied = name == "kubectl.kubernetes.io/last-applied-configuration";
         match outer {
             Place::Secret | Place::Binary => outer,
-            _ if self.kind == "Secret"
-                && ((root && matches!(name, "data" | "stringData")) || last_applied) =>
-            {
-                Place::Secret
-            }
+            _ if self.kind == "Secret" && ((root && matches!(name, "data" | "stringData")) || last_applied) => Place::Secret,
             _ if self.kind == "ConfigMap" && root && name == "binaryData" => Place::Binary,
-            // Free maps of an object and the object's own structure: their names are no key names of a document.
+            // The members of an object itself are named by the API.
             _ if root => Place::Open,
-            _ if name::is_secret_key(name) => Place::Inside,
-            _ if telling_entry && matches!(name, "value" | "values" | "default") => Place::Inside,
-            Place::Inside if name::is_harmless_child(name) => Place::Open,
-            outer => outer,
+            outer => member(name, outer, telling, value.is_array() || value.is_object(), value.as_str()),
         }
     }
 
