@@ -6,7 +6,18 @@ use crate::yaml::{Source, nearest};
 use std::collections::BTreeMap;
 
 /// What is shipped: path from the repository's root, and text. `tests/shipped.rs` compares it with the files.
-const SHIPPED: &[(&str, &str)] = &[("plans/tracing.yaml", include_str!("../../plans/tracing.yaml"))];
+const SHIPPED: &[(&str, &str)] = &[
+    ("plans/tracing.yaml", include_str!("../../plans/tracing.yaml")),
+    ("assets/collector/configmap.yaml", include_str!("../../assets/collector/configmap.yaml")),
+    ("assets/collector/deployment.yaml", include_str!("../../assets/collector/deployment.yaml")),
+    ("assets/collector/service.yaml", include_str!("../../assets/collector/service.yaml")),
+    ("assets/collector/serviceaccount.yaml", include_str!("../../assets/collector/serviceaccount.yaml")),
+    ("assets/grafana/tempo.yaml", include_str!("../../assets/grafana/tempo.yaml")),
+    ("assets/tempo/configmap.yaml", include_str!("../../assets/tempo/configmap.yaml")),
+    ("assets/tempo/service.yaml", include_str!("../../assets/tempo/service.yaml")),
+    ("assets/tempo/serviceaccount.yaml", include_str!("../../assets/tempo/serviceaccount.yaml")),
+    ("assets/tempo/statefulset.yaml", include_str!("../../assets/tempo/statefulset.yaml")),
+];
 
 /// Plans and their assets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
