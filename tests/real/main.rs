@@ -9,6 +9,7 @@ mod kubelet;
 mod kwok;
 mod network;
 mod process;
+mod rollout;
 mod seed;
 mod snapshot;
 mod substitution;
