@@ -84,7 +84,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
             let (Some(ts_ns), Some(line)) = (time, value.get(1).and_then(Value::as_str)) else {
                 return Err(Clean::new("not an answer of Loki: a value that is not a time and a line"));
             };
-            let (line, trace) = (Clean::new(line), trace_ids_in_log(line));
+            let (line, trace) = (Clean::new(line), trace_id_in_log(line));
             lines.push(LogLine { ts_ns, line, trace, stream: Arc::clone(&labels) });
         }
     }
@@ -96,7 +96,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
 ///
 /// The id must have all its 32 digits, or 16 (a 64-bit id of B3, whose other half is zero): `"trace_id": "42"` is
 /// something else, and OpenTelemetry for Python logs `0` outside of spans.
-pub fn trace_ids_in_log(line: &str) -> Option<TraceId> {
+pub fn trace_id_in_log(line: &str) -> Option<TraceId> {
     let line = line.trim();
     if !line.starts_with('{') || line.len() > LINE_LIMIT {
         return None;
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn ids_are_read_from_json_lines_only() {
-        let found = |line: String| trace_ids_in_log(&line).map(|id| id.to_string());
+        let found = |line: String| trace_id_in_log(&line).map(|id| id.to_string());
         for key in ["trace_id", "traceId", "traceID", "trace.id", "otelTraceID"] {
             assert_eq!(found(json!({ key: TRACE }).to_string()).as_deref(), Some(TRACE), "{key}");
         }
@@ -215,8 +215,8 @@ mod tests {
     proptest! {
         #[test]
         fn any_line_is_read_or_passed_over(line in any::<String>()) {
-            let _ = trace_ids_in_log(&line);
-            let _ = trace_ids_in_log(&format!("{{\"trace_id\":{line:?}}}"));
+            let _ = trace_id_in_log(&line);
+            let _ = trace_id_in_log(&format!("{{\"trace_id\":{line:?}}}"));
             let body = json!({ "status": "success", "data": { "resultType": "streams", "result": [{ "stream": { line.as_str(): line }, "values": [["1", line]] }] } });
             let lines = parse_loki(body.to_string().as_bytes()).unwrap();
             prop_assert_eq!(&lines[0].line, &Clean::new(&line));
