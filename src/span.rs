@@ -11,7 +11,7 @@ mod tempo;
 mod wire;
 
 pub use id::{IdError, SpanId, TraceId};
-pub use loki::{LogLine, parse_loki, trace_ids_in_log};
+pub use loki::{LogLine, parse_loki, trace_id_in_log};
 pub use query::{loki_query_path, quoted, search_path, trace_path};
 pub use tempo::{Found, parse_search, parse_tempo_trace};
 

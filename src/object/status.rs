@@ -7,10 +7,13 @@
 //! A foreign object is `serde_json::Value`; a field that is missing or of another type counts as not set.
 
 mod claim;
+mod container;
 mod job;
 mod pod;
 mod read;
 mod revision;
+#[cfg(test)]
+mod testing;
 mod workload;
 
 pub use pod::{Trouble, Weight};
@@ -129,4 +132,108 @@ pub fn pod_selector(workload: &Value) -> Option<String> {
         });
     }
     if parts.is_empty() { None } else { Some(parts.join(",")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_has_no_rollout_is_ready_when_it_exists() {
+        assert_eq!(
+            readiness(&json!({ "kind": "ConfigMap" }), Surroundings::default()),
+            Readiness::ready("it exists")
+        );
+        let going =
+            json!({ "kind": "ConfigMap", "metadata": { "deletionTimestamp": "2026-11-23T03:15:00Z" } });
+        assert!(!readiness(&going, Surroundings::default()).is_ready());
+        assert!(has_rollout("StatefulSet") && !has_rollout("ConfigMap"));
+    }
+
+    #[test]
+    fn selectors_are_written_as_the_api_reads_them() {
+        let rows = [
+            (json!({ "matchLabels": { "b": "2", "a": "1" } }), Some("a=1,b=2")),
+            (
+                json!({ "matchLabels": { "a": "1" }, "matchExpressions": [
+                    { "key": "tier", "operator": "In", "values": ["x", "y"] },
+                    { "key": "env", "operator": "NotIn", "values": ["test"] },
+                    { "key": "c", "operator": "Exists" },
+                    { "key": "d", "operator": "DoesNotExist" },
+                ] }),
+                Some("a=1,tier in (x,y),env notin (test),c,!d"),
+            ),
+            (json!({}), None),
+            (json!({ "matchLabels": { "a": 1 } }), None),
+            (json!({ "matchExpressions": [{ "key": "a", "operator": "In", "values": [] }] }), None),
+            (json!({ "matchExpressions": [{ "key": "a", "operator": "Gt", "values": ["1"] }] }), None),
+        ];
+        for (selector, expected) in rows {
+            let workload = json!({ "kind": "Deployment", "spec": { "selector": selector } });
+            assert_eq!(pod_selector(&workload).as_deref(), expected, "{workload}");
+        }
+        assert_eq!(pod_selector(&json!({ "kind": "PersistentVolumeClaim", "spec": {} })), None);
+    }
+
+    /// Objects of the right names and any types.
+    fn objects() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            prop_oneof![
+                Just("True"),
+                Just("OOMKilled"),
+                Just("CrashLoopBackOff"),
+                Just("Deployment"),
+                Just("StatefulSet"),
+                Just("Pod"),
+                Just("uid"),
+                Just("Progressing"),
+                Just("Unschedulable"),
+                Just("2026-11-23T03:15:ä"),
+            ]
+            .prop_map(Value::from),
+        ];
+        let names = prop::sample::select(vec![
+            "metadata",
+            "spec",
+            "status",
+            "conditions",
+            "type",
+            "reason",
+            "state",
+            "lastState",
+            "waiting",
+            "terminated",
+            "containerStatuses",
+            "ownerReferences",
+            "uid",
+            "controller",
+            "replicas",
+            "name",
+            "message",
+            "containers",
+        ]);
+        leaf.prop_recursive(6, 64, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+                prop::collection::btree_map(names.clone().prop_map(str::to_owned), inner, 0..6)
+                    .prop_map(|map| Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_object_has_a_readiness(object in objects(), others in prop::collection::vec(objects(), 0..3),
+            kind in prop::sample::select(vec!["Deployment", "StatefulSet", "DaemonSet", "Job", "Pod", "PersistentVolumeClaim"])) {
+            let mut object = object;
+            if let Some(members) = object.as_object_mut() { members.insert("kind".to_owned(), kind.into()); }
+            let around = Surroundings { pods: &others, replica_sets: &others, events: &others };
+            let _ = (readiness(&object, around), troubles(&object, around), pod_selector(&object));
+        }
+    }
 }

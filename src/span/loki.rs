@@ -84,7 +84,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
             let (Some(ts_ns), Some(line)) = (time, value.get(1).and_then(Value::as_str)) else {
                 return Err(Clean::new("not an answer of Loki: a value that is not a time and a line"));
             };
-            let (line, trace) = (Clean::new(line), trace_ids_in_log(line));
+            let (line, trace) = (Clean::new(line), trace_id_in_log(line));
             lines.push(LogLine { ts_ns, line, trace, stream: Arc::clone(&labels) });
         }
     }
@@ -96,7 +96,7 @@ pub fn parse_loki(body: &[u8]) -> Result<Vec<LogLine>, Clean> {
 ///
 /// The id must have all its 32 digits, or 16 (a 64-bit id of B3, whose other half is zero): `"trace_id": "42"` is
 /// something else, and OpenTelemetry for Python logs `0` outside of spans.
-pub fn trace_ids_in_log(line: &str) -> Option<TraceId> {
+pub fn trace_id_in_log(line: &str) -> Option<TraceId> {
     let line = line.trim();
     if !line.starts_with('{') || line.len() > LINE_LIMIT {
         return None;
@@ -110,4 +110,121 @@ pub fn trace_ids_in_log(line: &str) -> Option<TraceId> {
         .filter_map(Value::as_str)
         .filter(|text| matches!(text.len(), 16 | 32))
         .find_map(|text| TraceId::parse(text).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    #[test]
+    fn lines_are_read() {
+        let log = json!({ "msg": "hello", "trace_id": TRACE, "stack": "x".repeat(10_000) }).to_string();
+        let body = json!({
+            "status": "success",
+            "data": {
+                "resultType": "streams",
+                "result": [
+                    {
+                        "stream": { "app": "tripit", "pod": "tripit-\u{1b}" },
+                        "values": [["1795403700000000002", log], ["1795403700000000001", "plain \u{1b}[2J", { "trace_id": "ignored" }]],
+                    },
+                    { "stream": {}, "values": [] },
+                ],
+                "stats": {},
+            },
+        });
+        let lines = parse_loki(body.to_string().as_bytes()).unwrap();
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].ts_ns, 1_795_403_700_000_000_002);
+        // The line is cut, its trace is not lost.
+        assert!(lines[0].line.as_str().ends_with('…'));
+        assert_eq!(lines[0].trace.unwrap().to_string(), TRACE);
+        assert_eq!((lines[1].line.as_str(), lines[1].trace), ("plain \\x1b[2J", None));
+        assert_eq!(lines[1].stream.get(&Clean::new("pod")).unwrap().as_str(), "tripit-\\x1b");
+        let empty = r#"{"status":"success","data":{"resultType":"streams","result":[]}}"#;
+        assert_eq!(parse_loki(empty.as_bytes()).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_no_answer_is_an_error() {
+        let bodies = [
+            "",
+            "parse error at line 1",
+            "{}",
+            r#"{"status":"error","errorType":"bad_data","error":"parse error"}"#,
+            r#"{"status":"success"}"#,
+            r#"{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"2"]]}]}}"#,
+            r#"{"status":"success","data":{"result":[]}}"#,
+            r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["x","y"]]}]}}"#,
+            r#"{"status":"success","data":{"resultType":"streams","result":[{"stream":{},"values":[["1"]]}]}}"#,
+        ];
+        let told: Vec<String> =
+            bodies.iter().map(|body| parse_loki(body.as_bytes()).unwrap_err().to_string()).collect();
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        not an answer of Loki: the body is empty
+        not an answer of Loki: it is not a JSON object
+        not an answer of Loki: status missing
+        not an answer of Loki: status error "parse error"
+        not an answer of Loki: no data in it
+        not log lines: the result type is matrix, not streams
+        not log lines: the result type is missing, not streams
+        not an answer of Loki: a value that is not a time and a line
+        not an answer of Loki: a value that is not a time and a line
+        "#);
+    }
+
+    #[test]
+    fn ids_are_read_from_json_lines_only() {
+        let found = |line: String| trace_id_in_log(&line).map(|id| id.to_string());
+        for key in ["trace_id", "traceId", "traceID", "trace.id", "otelTraceID"] {
+            assert_eq!(found(json!({ key: TRACE }).to_string()).as_deref(), Some(TRACE), "{key}");
+        }
+        assert_eq!(
+            found(format!(" {}\n", json!({ "trace": { "id": TRACE.to_uppercase() } }))).as_deref(),
+            Some(TRACE)
+        );
+        assert_eq!(
+            found(json!({ "trace_id": "48eb211c80319c01" }).to_string()).as_deref(),
+            Some("000000000000000048eb211c80319c01")
+        );
+        // The first that holds an id wins.
+        assert_eq!(
+            found(json!({ "trace_id": "", "otelTraceID": TRACE }).to_string()).as_deref(),
+            Some(TRACE)
+        );
+        for line in [
+            format!("trace_id={TRACE}"),
+            format!("[\"{TRACE}\"]"),
+            format!("{{\"trace_id\":\"{TRACE}\""),
+            json!({ "other": TRACE }).to_string(),
+            json!({ "trace_id": "0".repeat(32) }).to_string(),
+            json!({ "trace_id": "42" }).to_string(),
+            json!({ "trace_id": 42 }).to_string(),
+            json!({ "trace_id": "not hexadecimal, 32 bytes long .." }).to_string(),
+            json!({ "otelTraceID": "0" }).to_string(),
+            json!({ "nested": { "trace_id": TRACE } }).to_string(),
+        ] {
+            assert_eq!(found(line.clone()), None, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_read_or_passed_over(line in any::<String>()) {
+            let _ = trace_id_in_log(&line);
+            let _ = trace_id_in_log(&format!("{{\"trace_id\":{line:?}}}"));
+            let body = json!({ "status": "success", "data": { "resultType": "streams", "result": [{ "stream": { line.as_str(): line }, "values": [["1", line]] }] } });
+            let lines = parse_loki(body.to_string().as_bytes()).unwrap();
+            prop_assert_eq!(&lines[0].line, &Clean::new(&line));
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in any::<Vec<u8>>()) {
+            let _ = parse_loki(&bytes);
+        }
+    }
 }

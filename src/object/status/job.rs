@@ -41,3 +41,60 @@ pub(super) fn readiness(job: &Value, around: Surroundings<'_>) -> Readiness {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use serde_json::json;
+
+    fn job() -> Value {
+        json!({
+            "kind": "Job", "metadata": { "name": "migrate", "uid": "job", "generation": 1 },
+            "spec": { "completions": 2 }, "status": { "startTime": "2026-11-23T03:15:00Z", "active": 1, "succeeded": 1 },
+        })
+    }
+
+    #[test]
+    fn its_conditions_decide() {
+        let around = Surroundings::default();
+        assert_eq!(told(&job(), around), "waiting: 1 of 2 completed");
+        let complete = with(job(), "/status/conditions", json!([{ "type": "Complete", "status": "True" }]));
+        assert_eq!(
+            told(&with(complete, "/status/succeeded", json!(2)), around),
+            "ready: complete, 2 succeeded"
+        );
+        let failed = json!([{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit" }]);
+        assert_eq!(
+            told(&with(job(), "/status/conditions", failed), around),
+            "failed: BackoffLimitExceeded: Job has reached the specified backoff limit"
+        );
+        assert_eq!(
+            told(&with(job(), "/spec/suspend", json!(true)), around),
+            "stuck: the job is suspended (spec.suspend)"
+        );
+        assert_eq!(told(&with(job(), "/status", json!({})), around), "waiting: not started yet");
+    }
+
+    #[test]
+    fn a_failing_pod_is_said_and_does_not_yet_fail_it() {
+        let owner = json!([{ "kind": "Job", "name": "migrate", "uid": "job", "controller": true }]);
+        let pod =
+            with(with(tempo(), "/metadata/ownerReferences", owner), "/spec/restartPolicy", json!("Never"));
+        let ended = json!({ "terminated": { "exitCode": 137, "reason": "OOMKilled" } });
+        let killed = with(in_state(pod.clone(), ended, json!(null)), "/status/phase", json!("Failed"));
+        assert_eq!(
+            told(&job(), Surroundings { pods: &[killed], ..Surroundings::default() }),
+            "waiting: 1 of 2 completed; pod tempo-0: container tempo was OOM-killed (exit 137) at its limit of 256Mi"
+        );
+        let unpulled = in_state(
+            pod,
+            json!({ "waiting": { "reason": "ImagePullBackOff", "message": "why" } }),
+            json!(null),
+        );
+        assert_eq!(
+            told(&job(), Surroundings { pods: &[unpulled], ..Surroundings::default() }),
+            "failed: pod tempo-0: ImagePullBackOff: why"
+        );
+    }
+}

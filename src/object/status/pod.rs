@@ -1,8 +1,7 @@
 //! What is wrong with a pod, in one line.
 
-use super::read::{
-    Event, condition, items, name, number, second, some_text, specified_at, text, true_condition,
-};
+use super::container::{Container, is_sidecar, name_of};
+use super::read::{Event, condition, items, name, some_text, text, true_condition};
 use super::{Readiness, Surroundings};
 use crate::text::Clean;
 use serde_json::Value;
@@ -34,7 +33,7 @@ impl Trouble {
         Self { text: Clean::new(text), weight, ran: false }
     }
 
-    fn after_running(weight: Weight, text: impl AsRef<str>) -> Self {
+    pub(super) fn after_running(weight: Weight, text: impl AsRef<str>) -> Self {
         Self { text: Clean::new(text), weight, ran: true }
     }
 }
@@ -92,7 +91,9 @@ impl View<'_> {
         let containers: Vec<Trouble> = ["/status/initContainerStatuses", "/status/containerStatuses"]
             .iter()
             .flat_map(|list| items(self.pod, list).iter().map(move |status| (status, list.contains("init"))))
-            .filter_map(|(status, init)| Container { view: self, status, init }.trouble())
+            .filter_map(|(status, init)| {
+                Container { workload: self.workload, pod: self.pod, status, init }.trouble()
+            })
             .collect();
         if !containers.is_empty() || phase == "Succeeded" || true_condition(self.pod, "Ready").is_some() {
             return containers;
@@ -195,145 +196,6 @@ impl View<'_> {
     }
 }
 
-/// One container of a pod.
-struct Container<'o> {
-    view: &'o View<'o>,
-    status: &'o Value,
-    init: bool,
-}
-
-impl Container<'_> {
-    fn trouble(&self) -> Option<Trouble> {
-        let state = self.status.pointer("/state/terminated").filter(|value| value.is_object());
-        let last = self.status.pointer("/lastState/terminated").filter(|value| value.is_object());
-        if let Some(killed) = state.into_iter().chain(last).find(|t| text(t, "/reason") == "OOMKilled")
-            && !self.is_history(killed)
-        {
-            return Some(self.out_of_memory(killed));
-        }
-        if let Some(reason) = some_text(self.status, "/state/waiting/reason") {
-            return self.waiting(reason, last);
-        }
-        if let Some(ended) = state {
-            return self.ended(ended);
-        }
-        let ready = self.status.get("ready").and_then(Value::as_bool) == Some(true);
-        let restarts = number(self.status, "/restartCount");
-        match last {
-            Some(last) if !ready && restarts > 0 => {
-                let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
-                let text = format!(
-                    "{} is running again, not ready; it restarted {times}, before that it {}",
-                    self.subject(),
-                    exit(last)
-                );
-                Some(Trouble::after_running(Weight::Passing, text))
-            }
-            _ => None,
-        }
-    }
-
-    /// Whether this container runs well now, and what ended did so before the workload was last changed.
-    fn is_history(&self, ended: &Value) -> bool {
-        let (finished, specified) = (second(text(ended, "/finishedAt")), specified_at(self.view.workload));
-        let ready = self.status.get("ready").and_then(Value::as_bool) == Some(true);
-        ready && !finished.is_empty() && finished < specified
-    }
-
-    /// The limit is read from the pod: there a LimitRange's default shows, which the workload does not.
-    fn out_of_memory(&self, ended: &Value) -> Trouble {
-        const MEMORY: &str = "/resources/limits/memory";
-        let own = self.specification(self.view.pod, "/spec").and_then(|spec| some_text(spec, MEMORY));
-        let place = match (own, some_text(self.view.pod, "/spec/resources/limits/memory")) {
-            (Some(limit), _) => format!("at its limit of {limit}"),
-            (None, Some(limit)) => format!("at its pod's limit of {limit}"),
-            (None, None) => "without a memory limit of its own: its node ran out of memory".to_owned(),
-        };
-        let template = self.specification(self.view.workload, "/spec/template/spec");
-        let defaulted = own.is_some() && template.is_some_and(|spec| some_text(spec, MEMORY).is_none());
-        let note = if defaulted { ", which the workload does not set (a LimitRange's default?)" } else { "" };
-        let code = number(ended, "/exitCode");
-        Trouble::after_running(
-            Weight::Fatal,
-            format!("{} was OOM-killed (exit {code}) {place}{note}", self.subject()),
-        )
-    }
-
-    fn waiting(&self, reason: &str, last: Option<&Value>) -> Option<Trouble> {
-        let message = brief(text(self.status, "/state/waiting/message"));
-        let plain = |weight| Some(Trouble::new(weight, joined(&[&self.short_subject(), reason, &message])));
-        match reason {
-            "ContainerCreating" | "PodInitializing" => None,
-            "ErrImagePull" => plain(Weight::Passing),
-            "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "CreateContainerConfigError" => {
-                plain(Weight::Fatal)
-            }
-            "CrashLoopBackOff" => {
-                let why = last.map_or(message, |last| format!("it {}", exit(last)));
-                Some(Trouble::after_running(Weight::Fatal, joined(&[&self.short_subject(), reason, &why])))
-            }
-            // CreateContainerError, RunContainerError, ImageInspectError, RegistryUnavailable, …
-            _ => plain(Weight::Stuck),
-        }
-    }
-
-    fn ended(&self, ended: &Value) -> Option<Trouble> {
-        let forever = match some_text(self.view.pod, "/spec/restartPolicy") {
-            None | Some("Always") => !self.init || is_sidecar(self.view.pod, name_of(self.status)),
-            Some(_) => false,
-        };
-        if number(ended, "/exitCode") == 0 && !forever {
-            return None;
-        }
-        Some(Trouble::after_running(Weight::Passing, format!("{} {}", self.subject(), exit(ended))))
-    }
-
-    fn specification<'v>(&self, object: &'v Value, pod_spec: &str) -> Option<&'v Value> {
-        let list = if self.init { "initContainers" } else { "containers" };
-        items(object, &format!("{pod_spec}/{list}")).iter().find(|spec| name_of(spec) == name_of(self.status))
-    }
-
-    fn subject(&self) -> String {
-        let role = if self.init { "init container" } else { "container" };
-        format!("pod {}: {role} {}", name(self.view.pod), name_of(self.status))
-    }
-
-    /// Without the container where the pod has but one.
-    fn short_subject(&self) -> String {
-        let only = items(self.view.pod, "/spec/containers").len() <= 1
-            && items(self.view.pod, "/status/containerStatuses").len() <= 1;
-        if self.init || !only { self.subject() } else { format!("pod {}", name(self.view.pod)) }
-    }
-}
-
-/// An init container that keeps running beside the others (`restartPolicy: Always` on itself).
-fn is_sidecar(pod: &Value, container: &str) -> bool {
-    items(pod, "/spec/initContainers")
-        .iter()
-        .any(|spec| name_of(spec) == container && text(spec, "/restartPolicy") == "Always")
-}
-
-fn name_of(container: &Value) -> &str {
-    text(container, "/name")
-}
-
-/// How a container ended, after a subject. 137 without the word of Kubernetes is any SIGKILL, such as a failed liveness
-/// probe after its grace.
-fn exit(ended: &Value) -> String {
-    let code = number(ended, "/exitCode");
-    let reason = text(ended, "/reason");
-    let words = match (code, reason) {
-        (_, "OOMKilled") => format!("was OOM-killed (exit {code})"),
-        (137, _) => "was killed (SIGKILL, exit 137)".to_owned(),
-        (143, _) => "was ended (SIGTERM, exit 143)".to_owned(),
-        (_, "" | "Error" | "Completed") => format!("exited with {code}"),
-        _ => format!("exited with {code} ({reason})"),
-    };
-    // A message can be the end of the log (terminationMessagePolicy FallbackToLogsOnError): the last line says most.
-    let message = text(ended, "/message").trim_end().lines().next_back().map(brief).unwrap_or_default();
-    joined(&[&words, &message])
-}
-
 /// A message, short enough to stand in one line among others.
 pub(super) fn brief(message: &str) -> String {
     const LIMIT: usize = 300;
@@ -345,6 +207,226 @@ pub(super) fn brief(message: &str) -> String {
 }
 
 /// The parts that say something, with colons between.
-fn joined(parts: &[&str]) -> String {
+pub(super) fn joined(parts: &[&str]) -> String {
     parts.iter().copied().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::*;
+    use serde_json::json;
+
+    /// What a StatefulSet with this one pod says.
+    fn rolling(pod: &Value, events: &[Value]) -> String {
+        let set = with(stateful_set(), "/status/readyReplicas", json!(1));
+        told(&set, Surroundings { pods: std::slice::from_ref(pod), events, ..Surroundings::default() })
+    }
+
+    fn waiting(reason: &str, message: &str) -> Value {
+        in_state(tempo(), json!({ "waiting": { "reason": reason, "message": message } }), json!(null))
+    }
+
+    fn ended(code: i64, reason: &str) -> Value {
+        json!({ "exitCode": code, "reason": reason, "finishedAt": "2026-11-23T03:16:00Z" })
+    }
+
+    fn crash_loop(last: Value) -> Value {
+        let message = "back-off 40s restarting failed container=tempo pod=tempo-0_ns(1)";
+        in_state(tempo(), json!({ "waiting": { "reason": "CrashLoopBackOff", "message": message } }), last)
+    }
+
+    #[test]
+    fn an_out_of_memory_kill_names_the_limit_of_the_pod() {
+        // As of now, and after the restart.
+        let now = in_state(tempo(), json!({ "terminated": ended(137, "OOMKilled") }), json!(null));
+        let default = ", which the workload does not set (a LimitRange's default?)";
+        let text = "failed: pod tempo-0: container tempo was OOM-killed (exit 137) at its limit of 256Mi";
+        assert_eq!(rolling(&now, &[]), format!("{text}{default}"));
+        assert_eq!(rolling(&crash_loop(ended(137, "OOMKilled")), &[]), format!("{text}{default}"));
+        let again = in_state(tempo(), json!({ "running": {} }), ended(137, "OOMKilled"));
+        assert_eq!(rolling(&again, &[]), format!("{text}{default}"));
+
+        let set = with(stateful_set(), "/status/readyReplicas", json!(1));
+        let set =
+            with(set, "/spec/template/spec/containers/0/resources/limits", json!({ "memory": "256Mi" }));
+        assert_eq!(
+            told(&set, Surroundings { pods: std::slice::from_ref(&now), ..Surroundings::default() }),
+            text
+        );
+
+        let bare = with(now, "/spec/containers/0/resources", json!({}));
+        insta::assert_snapshot!(rolling(&bare, &[]), @"failed: pod tempo-0: container tempo was OOM-killed (exit 137) without a memory limit of its own: its node ran out of memory");
+        let of_pod = with(bare, "/spec/resources", json!({ "limits": { "memory": "1Gi" } }));
+        insta::assert_snapshot!(rolling(&of_pod, &[]), @"failed: pod tempo-0: container tempo was OOM-killed (exit 137) at its pod's limit of 1Gi");
+    }
+
+    #[test]
+    fn a_kill_without_that_word_is_not_called_out_of_memory() {
+        insta::assert_snapshot!(rolling(&crash_loop(ended(137, "Error")), &[]), @"failed: pod tempo-0: CrashLoopBackOff: it was killed (SIGKILL, exit 137)");
+        let now = in_state(tempo(), json!({ "terminated": ended(137, "Error") }), json!(null));
+        insta::assert_snapshot!(rolling(&now, &[]), @"waiting: 1 of 2 pods ready; pod tempo-0: container tempo was killed (SIGKILL, exit 137)");
+    }
+
+    #[test]
+    fn a_crash_loop_says_how_it_ended() {
+        let mut last = ended(2, "Error");
+        last["message"] = json!("starting\nfailed to load config: field retention not found\n");
+        insta::assert_snapshot!(rolling(&crash_loop(last), &[]), @"failed: pod tempo-0: CrashLoopBackOff: it exited with 2: failed to load config: field retention not found");
+        insta::assert_snapshot!(rolling(&crash_loop(ended(128, "StartError")), &[]), @"failed: pod tempo-0: CrashLoopBackOff: it exited with 128 (StartError)");
+        insta::assert_snapshot!(rolling(&crash_loop(json!(null)), &[]), @"failed: pod tempo-0: CrashLoopBackOff: back-off 40s restarting failed container=tempo pod=tempo-0_ns(1)");
+        let again = in_state(tempo(), json!({ "running": {} }), ended(1, "Error"));
+        insta::assert_snapshot!(rolling(&again, &[]), @"waiting: 1 of 2 pods ready; pod tempo-0: container tempo is running again, not ready; it restarted 3 times, before that it exited with 1");
+    }
+
+    #[test]
+    fn every_waiting_reason_has_its_weight() {
+        let rows = [
+            ("ImagePullBackOff", "failed: pod tempo-0: ImagePullBackOff: why"),
+            ("InvalidImageName", "failed: pod tempo-0: InvalidImageName: why"),
+            ("ErrImageNeverPull", "failed: pod tempo-0: ErrImageNeverPull: why"),
+            ("CreateContainerConfigError", "failed: pod tempo-0: CreateContainerConfigError: why"),
+            ("ErrImagePull", "waiting: 1 of 2 pods ready; pod tempo-0: ErrImagePull: why"),
+            ("CreateContainerError", "stuck: 1 of 2 pods ready; pod tempo-0: CreateContainerError: why"),
+            ("SomethingNew", "stuck: 1 of 2 pods ready; pod tempo-0: SomethingNew: why"),
+            (
+                "ContainerCreating",
+                "waiting: 1 of 2 pods ready; pod tempo-0: its containers are being created",
+            ),
+            ("PodInitializing", "waiting: 1 of 2 pods ready; pod tempo-0: its containers are being created"),
+        ];
+        for (reason, expected) in rows {
+            assert_eq!(rolling(&waiting(reason, "why"), &[]), expected);
+        }
+    }
+
+    #[test]
+    fn with_several_containers_the_one_is_named() {
+        let pod = with(
+            waiting("ImagePullBackOff", "why"),
+            "/spec/containers",
+            json!([{ "name": "tempo" }, { "name": "proxy" }]),
+        );
+        assert_eq!(rolling(&pod, &[]), "failed: pod tempo-0: container tempo: ImagePullBackOff: why");
+        let init = json!([{ "name": "migrate", "state": { "waiting": { "reason": "CrashLoopBackOff" } }, "lastState": { "terminated": ended(3, "Error") } }]);
+        let pod = with(waiting("PodInitializing", ""), "/status/initContainerStatuses", init);
+        assert_eq!(
+            rolling(&pod, &[]),
+            "failed: pod tempo-0: init container migrate: CrashLoopBackOff: it exited with 3"
+        );
+        let done = json!([{ "name": "migrate", "state": { "terminated": ended(0, "Completed") } }, { "name": "wait", "state": { "running": {} } }]);
+        let pod = with(waiting("PodInitializing", ""), "/status/initContainerStatuses", done);
+        assert_eq!(
+            rolling(&pod, &[]),
+            "waiting: 1 of 2 pods ready; pod tempo-0: init container wait is running"
+        );
+    }
+
+    #[test]
+    fn what_the_scheduler_says_is_stuck() {
+        let message = "0/3 nodes are available: 3 Insufficient memory.";
+        let condition = json!([{ "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message }]);
+        let pod = with(tempo(), "/status", json!({ "phase": "Pending", "conditions": condition }));
+        assert_eq!(
+            rolling(&pod, &[]),
+            format!("stuck: 1 of 2 pods ready; pod tempo-0: unschedulable: {message}")
+        );
+        let gated = with(pod.clone(), "/status/conditions/0/reason", json!("SchedulingGated"));
+        assert_eq!(
+            rolling(&gated, &[]),
+            "stuck: 1 of 2 pods ready; pod tempo-0 is held back by a scheduling gate"
+        );
+
+        // The volume is what it waits for: its claim says more than the pod.
+        let unsaid = with(pod, "/status/conditions", json!([]));
+        assert_eq!(rolling(&unsaid, &[]), "waiting: 1 of 2 pods ready; pod tempo-0 is not scheduled yet");
+        let unsaid = with(
+            unsaid,
+            "/spec/volumes",
+            json!([{ "name": "data", "persistentVolumeClaim": { "claimName": "data-tempo-0" } }]),
+        );
+        let failed = json!({
+            "type": "Warning", "reason": "ProvisioningFailed", "message": "storageclass \"fast\" not found", "lastTimestamp": "2026-11-23T03:16:00Z",
+            "involvedObject": { "kind": "PersistentVolumeClaim", "namespace": "ns", "name": "data-tempo-0", "uid": "claim" },
+        });
+        assert_eq!(
+            rolling(&unsaid, &[failed]),
+            "stuck: 1 of 2 pods ready; pod tempo-0: volume claim data-tempo-0: ProvisioningFailed: storageclass \"fast\" not found"
+        );
+    }
+
+    #[test]
+    fn events_say_why_a_pod_is_not_ready() {
+        let early = "2026-11-23T03:16:00Z";
+        let mount = event(
+            "pod-tempo-0",
+            "Warning",
+            "FailedMount",
+            early,
+            "MountVolume.SetUp failed for volume \"config\" : configmap \"tempo\" not found",
+        );
+        insta::assert_snapshot!(rolling(&waiting("ContainerCreating", ""), std::slice::from_ref(&mount)), @r#"stuck: 1 of 2 pods ready; pod tempo-0: FailedMount: MountVolume.SetUp failed for volume "config" : configmap "tempo" not found"#);
+        let pulling = event("pod-tempo-0", "Normal", "Pulling", "2026-11-23T03:17:00Z", "Pulling image");
+        assert_eq!(
+            rolling(&waiting("ContainerCreating", ""), &[pulling, mount]),
+            "waiting: 1 of 2 pods ready; pod tempo-0: its containers are being created"
+        );
+        let attach = event(
+            "pod-tempo-0",
+            "Warning",
+            "FailedAttachVolume",
+            early,
+            "Multi-Attach error for volume \"pvc-1\" Volume is already used by pod(s) tempo-0",
+        );
+        assert!(rolling(&waiting("ContainerCreating", ""), &[attach]).starts_with("waiting"));
+
+        let probe = event(
+            "pod-tempo-0",
+            "Warning",
+            "Unhealthy",
+            early,
+            "Readiness probe failed: HTTP probe failed with statuscode: 503",
+        );
+        let running = in_state(tempo(), json!({ "running": {} }), json!(null));
+        insta::assert_snapshot!(rolling(&running, &[probe]), @"waiting: 1 of 2 pods ready; pod tempo-0: container tempo is running, not ready: Readiness probe failed: HTTP probe failed with statuscode: 503");
+        let other = event("pod-tempo-1", "Warning", "Unhealthy", early, "of another pod");
+        assert_eq!(
+            rolling(&running, &[other]),
+            "waiting: 1 of 2 pods ready; pod tempo-0: container tempo is running, not ready"
+        );
+    }
+
+    #[test]
+    fn an_evicted_pod_is_replaced() {
+        let pod = with(
+            tempo(),
+            "/status",
+            json!({ "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory." }),
+        );
+        insta::assert_snapshot!(rolling(&pod, &[]), @"waiting: 1 of 2 pods ready; pod tempo-0: Evicted: The node was low on resource: memory.");
+    }
+
+    #[test]
+    fn a_pod_of_its_own() {
+        let around = Surroundings::default();
+        assert_eq!(told(&tempo(), around), "ready: it is ready");
+        assert_eq!(
+            told(&with(tempo(), "/status/phase", json!("Succeeded")), around),
+            "ready: it ran to its end"
+        );
+        assert_eq!(
+            told(&waiting("ImagePullBackOff", "why"), around),
+            "failed: pod tempo-0: ImagePullBackOff: why"
+        );
+        let failed = in_state(tempo(), json!({ "terminated": ended(1, "Error") }), json!(null));
+        let failed =
+            with(with(failed, "/status/phase", json!("Failed")), "/spec/restartPolicy", json!("Never"));
+        assert_eq!(told(&failed, around), "failed: pod tempo-0: container tempo exited with 1");
+    }
+
+    #[test]
+    fn hostile_and_long_messages_stay_one_safe_line() {
+        let told = rolling(&waiting("ImagePullBackOff", &format!("\x1b[2J\r\n{}", "x".repeat(5000))), &[]);
+        assert!(!told.chars().any(char::is_control) && told.chars().count() < 400, "{told}");
+    }
 }
