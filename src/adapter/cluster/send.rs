@@ -134,7 +134,7 @@ async fn once(client: &Client, patience: Patience, ask: &Ask) -> Result<Bytes, (
     let asked = retry_after(&headers).or_else(|| refusal.retry_after());
     let retry = match status.as_u16() {
         429 => asked.map_or(Retry::Soon, Retry::After),
-        500..=599 if !change => asked.map_or(Retry::Soon, Retry::After),
+        500..=599 if !change && !refusal.is_schema_mismatch() => asked.map_or(Retry::Soon, Retry::After),
         _ => Retry::No,
     };
     Err((Failure::Refused(status, refusal), retry))

@@ -8,6 +8,9 @@ use http::StatusCode;
 use serde::Deserialize;
 use std::time::Duration;
 
+/// All that the API server says when a JSON patch cannot be applied, a failed `test` included (422; seen with 1.34).
+const PATCH_DOES_NOT_FIT: &str = "the server rejected our request due to an error in our request";
+
 /// A `Status`, as far as it says why.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -65,7 +68,9 @@ impl Refusal {
 
     /// The error that a status code and its body mean. `change` says whether the request may have changed something.
     pub(super) fn error(self, status: StatusCode, change: bool) -> ClusterError {
-        let message = Clean::new(self.sentence());
+        let sentence = self.sentence();
+        // `ClusterError` says the word itself.
+        let message = Clean::new(sentence.strip_prefix("forbidden: ").unwrap_or(&sentence));
         match status.as_u16() {
             401 => ClusterError::Unauthorized(message),
             403 if self.is_admission() => ClusterError::Invalid(message),
@@ -79,7 +84,9 @@ impl Refusal {
             // 429: the server did not take it. It may still be a change that a proxy answered so after the fact, but
             // no API server does (apiserver pkg/server/filters/priority-and-fairness.go answers before the handler).
             429 => ClusterError::Unavailable { message, sent: false },
+            500..=599 if self.is_schema_mismatch() => ClusterError::Invalid(message),
             500..=599 => ClusterError::Unavailable { message, sent: change },
+            422 if self.is_other_uid() => ClusterError::Stale(message),
             _ => ClusterError::Invalid(message),
         }
     }
@@ -91,6 +98,18 @@ impl Refusal {
             .filter(|cause| cause.reason == "FieldManagerConflict")
             .map(|cause| ConflictCause { field: cause.field, message: Clean::new(cause.message) })
             .collect()
+    }
+
+    /// An apply whose fields do not fit the schema is answered 500 (seen with 1.34; the error of structured-merge-diff
+    /// reaches the client as it is). It is the request that is wrong, every time.
+    pub(super) fn is_schema_mismatch(&self) -> bool {
+        self.message.starts_with("failed to create typed patch object")
+    }
+
+    /// An apply or patch with a uid that is not the object's: 422, `metadata.uid: … field is immutable` (seen with
+    /// 1.34), where a PUT or DELETE gets 409. The object was replaced by another of its name.
+    fn is_other_uid(&self) -> bool {
+        self.details.causes.iter().any(|cause| cause.field == "metadata.uid")
     }
 
     /// 403 has two authors. The authorizer's sentence is `… is forbidden: User "x" cannot get resource …`
@@ -105,9 +124,11 @@ impl Refusal {
     }
 
     fn sentence(&self) -> String {
+        if self.message == PATCH_DOES_NOT_FIT {
+            return "the patch does not fit the object: one of its tests does not hold, or a path is not there".to_owned();
+        }
         let mut sentence = if self.message.is_empty() { self.reason.clone() } else { self.message.clone() };
-        // `Invalid` repeats its causes in the message; a bare message (a failed `test` of a JSON patch, for one) does
-        // not, and then they are all there is.
+        // `Invalid` repeats its causes in the message; other reasons may not.
         for cause in &self.details.causes {
             if cause.reason != "FieldManagerConflict"
                 && !cause.message.is_empty()
@@ -120,3 +141,6 @@ impl Refusal {
         sentence
     }
 }
+
+#[cfg(test)]
+mod tests;
