@@ -28,8 +28,6 @@ pub struct Request {
     pub resource: String,
     /// The object's namespace and name, as far as the request has them.
     pub object: String,
-    /// Path and query.
-    pub uri: String,
     /// Whether it asked for a dry run.
     pub dry: bool,
     /// Status code of the answer; 0 while there is none.
@@ -37,6 +35,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether it may stay open for long: a watch, a port-forward.
+    pub fn lasts(&self) -> bool {
+        self.verb == "watch" || self.resource == "pods/portforward"
+    }
+
     /// Whether it may have written something: a mutating verb without a dry run, other than a review or a port-forward.
     pub fn writes(&self) -> bool {
         let mutating =
@@ -66,7 +69,6 @@ pub fn read(log: &str) -> Vec<Request> {
             resource: if subresource.is_empty() { resource } else { format!("{resource}/{subresource}") },
             object: format!("{}/{}", text("/objectRef/namespace"), text("/objectRef/name")),
             dry: in_query || in_body,
-            uri,
             code: event.pointer("/responseStatus/code").and_then(Value::as_u64).unwrap_or(0),
         };
         if requests.insert(id.clone(), request).is_none() {

@@ -78,9 +78,15 @@ impl Cluster {
         Api::from_kubeconfig(&self.kubeconfig(), context).await
     }
 
-    /// The requests so far of everybody but the control plane.
-    pub fn audit(&self) -> Result<Vec<audit::Request>> {
-        Ok(audit::read(&std::fs::read_to_string(self.folder.path().join("audit.log"))?))
+    /// The requests so far of everybody but the control plane; waits for the entries of those just answered.
+    pub async fn audit(&self) -> Result<Vec<audit::Request>> {
+        until("every request in the audit log has its outcome", 20, async || {
+            let requests = audit::read(&std::fs::read_to_string(self.folder.path().join("audit.log"))?);
+            let open = requests.iter().find(|request| request.code == 0 && !request.lasts());
+            ensure!(open.is_none(), "open: {open:?}");
+            Ok(requests)
+        })
+        .await
     }
 
     /// Plays faults from now on, on pods that are started from now on; an empty list ends them.
@@ -95,7 +101,8 @@ impl Cluster {
             format!("--kubeconfig={}", kubeconfig_of(self.folder.path(), "kwok").display()),
             "--manage-all-nodes".to_owned(),
             "--node-ip=127.0.0.1".to_owned(),
-            "--node-lease-duration-seconds=40".to_owned(),
+            // A successor would wait for the lease of a killed predecessor; the controllers are patient instead.
+            "--node-lease-duration-seconds=0".to_owned(),
             format!("--node-port={}", self.kubelet_port),
             format!("--server-address=127.0.0.1:{}", self.kubelet_port),
             format!("--tls-cert-file={}", certificate("apiserver.crt")),
@@ -235,6 +242,8 @@ impl ControlPlane {
             format!("--service-account-private-key-file={}", path("certs/apiserver.key")),
             "--leader-elect=false".to_owned(),
             "--secure-port=0".to_owned(),
+            // kwok plays no heartbeat.
+            "--node-monitor-grace-period=24h".to_owned(),
         ];
         let scheduler = [
             kubeconfig("system:kube-scheduler"),

@@ -92,7 +92,7 @@ async fn a_cluster_starts_audits_plays_faults_and_ends() -> Result<()> {
         "an unknown token was taken"
     );
 
-    let audit = cluster.audit()?;
+    let audit = cluster.audit().await?;
     let writes: Vec<String> = audit
         .iter()
         .filter(|request| request.writes())
@@ -105,7 +105,7 @@ async fn a_cluster_starts_audits_plays_faults_and_ends() -> Result<()> {
         .collect();
     assert_eq!(
         writes,
-        ["operator create configmaps default/one 201", "reader create configmaps default/one 403"],
+        ["operator create configmaps default/one 201", "reader create configmaps default/ 403"],
         "{audit:#?}"
     );
 
@@ -236,6 +236,36 @@ async fn the_shipped_assets_work_on_real_components() -> Result<()> {
     let ids = world.cluster.process_ids();
     world.stop().await;
     assert_eq!(ids.into_iter().filter(|id| exists(*id)).count(), 0, "processes are left");
+    Ok(())
+}
+
+/// A configuration that Tempo refuses shows as a crash loop and never as ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_configuration_is_a_crash_loop() -> Result<()> {
+    let world = World::start().await?;
+    // Tempo's durations know no days.
+    let broken = assets("tempo")?.replace("block_retention: 720h", "block_retention: 30d");
+    kubectl(&world, &["apply", "--server-side", "--field-manager=test"], &broken).await?;
+    until("tempo-0 is in a crash loop", 30, async || {
+        let pod =
+            world.api().get("/api/v1/namespaces/monitoring/pods/tempo-0").await?.context("no pod yet")?;
+        let waiting = pod.pointer("/status/containerStatuses/0/state/waiting/reason").and_then(Value::as_str);
+        ensure!(waiting == Some("CrashLoopBackOff"), "{}", pod["status"]);
+        ensure!(
+            pod.pointer("/status/containerStatuses/0/ready") == Some(&json!(false)),
+            "ready all the same"
+        );
+        Ok(())
+    })
+    .await
+    .with_context(|| format!("{:?}", world.kubelet.log()))?;
+    let log = world.kubelet.log().join("\n");
+    ensure!(log.contains("cannot unmarshal !!str `30d`"), "it ended for another reason: {log}");
+    ensure!(
+        world.network.resolve("tempo.monitoring.svc", 3200).await.is_err(),
+        "a Service leads to a dead pod"
+    );
+    world.stop().await;
     Ok(())
 }
 
