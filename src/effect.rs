@@ -201,7 +201,7 @@ pub fn class(object: &ObjectRef, body: &Value, creates: bool) -> Class {
     if object.kind == "StatefulSet" {
         let claims = body.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).map_or(0, Vec::len);
         if claims > 0 {
-            let plural = if claims == 1 { "its volume claim is kept" } else { "its volume claims are kept" };
+            let kept = if claims == 1 { "its volume claim stays" } else { "its volume claims stay" };
             return Class::LeavesResidue(Clean::new(format!(
                 "{plural} by undo, unless data is to be deleted"
             )));

@@ -111,17 +111,25 @@ fn unusable(text: &str) -> Option<&'static str> {
     (Clean::new(text).as_str() != text).then_some("a value is one line of at most 4096 visible characters")
 }
 
+/// What a plan says about one input.
+pub(super) struct Declared {
+    pub(super) default: Option<Value>,
+    pub(super) optional: bool,
+    pub(super) example: Option<Value>,
+    pub(super) help: Option<Clean>,
+    /// Where its name stands.
+    pub(super) span: Span,
+}
+
 /// The value of one input: `--set`, or the default, or what [`Missing`] says.
 pub(super) fn settle(
     name: &str,
-    default: Option<Value>,
-    optional: bool,
-    example: Option<Value>,
+    declared: &Declared,
     settings: &Settings,
-    span: Span,
     source: &Source,
     problems: &mut Vec<Problem>,
 ) -> (Value, Origin) {
+    let Declared { default, example, span, .. } = declared;
     if let Some(text) = settings.values.get(name) {
         let argument = format!("{name}={text}");
         let model = default.as_ref().or(example.as_ref());
@@ -131,36 +139,42 @@ pub(super) fn settle(
                 argument.len(),
                 format!("the value of input `{name}` cannot be used: {reason}"),
             ));
-            return (Value::String(String::new()), Origin::Set);
+            // What the value would spoil elsewhere is only the echo of this problem.
+            return (model.cloned().unwrap_or_else(|| stand_in(name)), Origin::Set);
         }
         return match typed(text, model) {
             Ok(value) => (value, Origin::Set),
             Err(wanted) => {
                 let message = format!("input `{name}` takes {wanted}, not `{text}`");
                 problems.push(argument_problem(&argument, argument.len(), message));
-                (model.cloned().unwrap_or_default(), Origin::Set)
+                (model.cloned().unwrap_or_else(|| stand_in(name)), Origin::Set)
             }
         };
     }
-    match default {
+    match default.clone() {
         Some(value) => {
             if let Some(reason) = value.as_str().and_then(unusable) {
                 problems.push(
-                    Problem::new(span, format!("the default of input `{name}` cannot be used: {reason}"))
+                    Problem::new(*span, format!("the default of input `{name}` cannot be used: {reason}"))
                         .in_source(source),
                 );
             }
             (value, Origin::Default)
         }
-        None if optional => (Value::Null, Origin::Absent),
+        None if declared.optional => (Value::Null, Origin::Absent),
         None => {
             if settings.missing == Missing::Refuse {
-                let problem = Problem::new(span, format!("input `{name}` has no value"));
+                let problem = Problem::new(*span, format!("input `{name}` has no value"));
                 problems.push(problem.hint(format!("give it with --set {name}=VALUE")).in_source(source));
             }
-            (example.unwrap_or_else(|| Value::String(name.replace('_', "-"))), Origin::StandIn)
+            (example.clone().unwrap_or_else(|| stand_in(name)), Origin::StandIn)
         }
     }
+}
+
+/// What stands in for a value that nothing gives.
+fn stand_in(name: &str) -> Value {
+    Value::String(name.replace('_', "-"))
 }
 
 /// A text as the type of `model`; otherwise the type in words.

@@ -4,8 +4,8 @@ use super::asset::{AssetObject, Assets};
 use super::input::Origin;
 use super::model::{Action, Plan, Step};
 use super::proofs::ProofName;
-use super::read::is_workload;
-use crate::object::{ObjectRef, kind};
+use crate::object::{ObjectRef, kind, status};
+use crate::port::Endpoint;
 use crate::yaml::Problem;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -35,8 +35,8 @@ const ANY: &str = "*";
 
 /// Judges a plan as a whole, errors first.
 ///
-/// Errors: two steps that own one field of one object (each would take it from the other), and lists in which a key
-/// stands twice. Warnings: missing waits, kinds whose scope is not known, manifests that no step takes, `take:` of what
+/// Errors: two steps that own one field of one object (each would take it from the other), lists in which a key
+/// stands twice, ports that a service of the plan does not have. Warnings: missing waits, kinds whose scope is not known, manifests that no step takes, `take:` of what
 /// the step does not set, inputs without effect.
 pub fn lint(plan: &Plan, assets: &Assets) -> Vec<Note> {
     let mut lint = Lint { plan, notes: Vec::new() };
@@ -44,6 +44,7 @@ pub fn lint(plan: &Plan, assets: &Assets) -> Vec<Note> {
     for (_, step) in plan.steps() {
         lint.waits(step);
         lint.take(step);
+        lint.ports(step);
         match &step.action {
             Action::Apply { folder, objects } => {
                 objects.iter().for_each(|asset| lint.object(asset));
@@ -109,7 +110,7 @@ impl Lint<'_> {
             .action
             .objects()
             .into_iter()
-            .filter(|object| is_workload(&object.kind) && object.kind != "PersistentVolumeClaim")
+            .filter(|object| status::has_rollout(&object.kind) && object.kind != "PersistentVolumeClaim")
             .collect();
         if let (Some(first), false) = (workloads.first(), step.after.contains(&ProofName::RolledOut)) {
             let message = format!("step `{}` changes {first} and does not wait for it", step.name);
@@ -134,6 +135,36 @@ impl Lint<'_> {
                 let message = format!("step `{}` takes {path}, which it does not set", step.name);
                 self.warn(
                     Problem::new(step.span, message).hint("a field is taken only where the step sets it"),
+                );
+            }
+        }
+    }
+
+    /// A port that a service of this plan does not have can never answer.
+    fn ports(&mut self, step: &Step) {
+        let mut endpoints: Vec<&Endpoint> = step.ready.iter().map(|target| &target.endpoint).collect();
+        if let Action::Watch(watch) = &step.action {
+            endpoints.extend([&watch.tempo, &watch.loki]);
+        }
+        for endpoint in endpoints {
+            let Endpoint::Service { namespace, name, port } = endpoint else { continue };
+            let service = ObjectRef::new("v1", "Service", Some(namespace), name);
+            let ports: Vec<u64> = self
+                .plan
+                .steps()
+                .flat_map(|(_, step)| intents(step))
+                .filter(|(object, _)| *object == service)
+                .filter_map(|(_, intent)| intent.pointer("/spec/ports")?.as_array().cloned())
+                .flatten()
+                .filter_map(|entry| entry.get("port")?.as_u64())
+                .collect();
+            if !ports.is_empty() && !ports.contains(&u64::from(*port)) {
+                let message =
+                    format!("step `{}` asks port {port} of {service}, which has no such port", step.name);
+                let known: Vec<String> = ports.iter().map(u64::to_string).collect();
+                self.add(
+                    Level::Error,
+                    Problem::new(step.span, message).hint(format!("its ports: {}", known.join(", "))),
                 );
             }
         }

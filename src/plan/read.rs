@@ -3,10 +3,8 @@
 mod fields;
 mod step;
 
-pub(super) use step::is_workload;
-
 use super::asset::{self, Assets};
-use super::input::{self, Input, Reader, Settings, Values};
+use super::input::{self, Declared, Input, Reader, Settings, Values};
 use super::lint::{Level, lint};
 use super::model::{Phase, Plan};
 use crate::text::Clean;
@@ -101,12 +99,11 @@ fn inputs(
         }
         values.substitute(node, source, Reader::Plan, problems);
         let mut report = Report { source, problems: std::mem::take(problems) };
-        let declaration = declaration(&name, node, &mut report);
+        let declared = declaration(&name, key, node, &mut report);
         *problems = report.problems;
-        let Declaration { default, optional, example, help } = declaration;
-        let (value, origin) =
-            input::settle(&name, default.clone(), optional, example, settings, key.span, source, problems);
+        let (value, origin) = input::settle(&name, &declared, settings, source, problems);
         values.insert(&name, value.clone());
+        let Declared { default, help, span, .. } = declared;
         inputs.push(Input {
             name,
             help,
@@ -114,38 +111,25 @@ fn inputs(
             value,
             origin,
             used: false,
-            span: key.span,
+            span,
         });
     }
     inputs
 }
 
-struct Declaration {
-    default: Option<Value>,
-    optional: bool,
-    example: Option<Value>,
-    help: Option<Clean>,
-}
-
-fn declaration(name: &str, node: &Node, report: &mut Report<'_>) -> Declaration {
+fn declaration(name: &str, key: &Node, node: &Node, report: &mut Report<'_>) -> Declared {
     let what = format!("input `{name}`");
     if matches!(node.kind, NodeKind::Scalar { .. }) {
-        if node.is_null() {
-            report.problem(node, format!("{what} has no default"), "write a value, or `{ optional: true }`");
-        }
-        return Declaration {
-            default: report.scalar(node, &what),
-            optional: false,
-            example: None,
-            help: None,
-        };
+        let default = report.scalar(node, &what);
+        return Declared { default, optional: false, example: None, help: None, span: key.span };
     }
     let fields = report.fields(node, &what, &["default", "help", "optional", "example"]);
-    let declared = Declaration {
+    let declared = Declared {
         default: fields.get("default").and_then(|node| report.scalar(node, "`default`")),
         optional: fields.get("optional").and_then(|node| report.boolean(node, "`optional`")).unwrap_or(false),
         example: fields.get("example").and_then(|node| report.scalar(node, "`example`")),
         help: fields.get("help").and_then(|node| report.text(node, "`help`")).map(Clean::new),
+        span: key.span,
     };
     if declared.optional && declared.default.is_some() {
         report.problem(node, format!("{what} is optional and has a default"), "keep one of them");

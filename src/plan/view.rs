@@ -13,6 +13,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const WIDTH: usize = 100;
+/// A longer value has its help below it.
+const WIDEST_VALUE: usize = 28;
 
 /// The plans at hand, one line each.
 pub fn list_text(bundle: &Bundle) -> String {
@@ -51,17 +53,19 @@ pub fn show_text(plan: &Plan) -> String {
         out.blank();
         out.line("inputs (--set name=value)");
         let names = plan.inputs.iter().map(|input| input.name.chars().count()).max().unwrap_or_default();
-        let values = plan
-            .inputs
-            .iter()
-            .map(|input| shown_value(input).chars().count())
-            .max()
-            .unwrap_or_default()
-            .min(44);
+        let widths = plan.inputs.iter().map(|input| shown_value(input).chars().count());
+        let values = widths.filter(|width| *width <= WIDEST_VALUE).max().unwrap_or_default();
         for input in &plan.inputs {
             let value = shown_value(input);
             let help = input.help.as_ref().map_or("", Clean::as_str);
-            out.row(2, &format!("{:names$}  {value:values$}  ", input.name), help);
+            if value.chars().count() <= values {
+                out.row(2, &format!("{:names$}  {value:values$}  ", input.name), help);
+            } else {
+                out.row(2, &format!("{:names$}  ", input.name), &value);
+                if !help.is_empty() {
+                    out.row(2, &" ".repeat(names + values + 4), help);
+                }
+            }
         }
     }
     for (index, phase) in plan.phases.iter().enumerate() {

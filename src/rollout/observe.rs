@@ -62,7 +62,7 @@ pub async fn after(
         ProofName::RolledOut => rolled_out(world, step).await,
         ProofName::Ready => ready(world, step).await,
         ProofName::FirstLight => match &step.action {
-            Action::Watch(watch) => first_light(world, watch).await,
+            Action::Watch(watch) => first_light(world, plan, watch).await,
             _ => Ok(one(Finding::not_applicable("the step watches no spans"))),
         },
         // What is judged from the live state alone is judged anew.
@@ -273,14 +273,18 @@ fn say_waiting(world: &World, what: &Clean, reason: &Clean, waited: Duration) {
     world.reader.sign(&Sign::Waiting { what: what.clone(), reason: reason.clone(), waited });
 }
 
-async fn first_light(world: &World, watch: &Watch) -> Result<Judgement, Halt> {
+async fn first_light(world: &World, plan: &Plan, watch: &Watch) -> Result<Judgement, Halt> {
     let started = world.clock.boot();
+    let since = match since(world, plan).await {
+        Ok(since) => since,
+        Err(finding) => return Ok(one(finding)),
+    };
     let what = Clean::new(format!("spans of {}", watch.service));
     let mut sighting = Sighting { service: Clean::new(&watch.service), ..Sighting::default() };
     let mut counts: BTreeMap<span::TraceId, usize> = BTreeMap::new();
     loop {
         sighting.troubles.clear();
-        look(world, watch, &mut sighting, &mut counts).await;
+        look(world, watch, since, &mut sighting, &mut counts).await;
         let waited = world.clock.boot().saturating_sub(started);
         if sighting.complete() || waited >= watch.deadline {
             return Ok(proof::first_light::judge(&sighting));
@@ -290,6 +294,36 @@ async fn first_light(world: &World, watch: &Watch) -> Result<Judgement, Halt> {
         say_waiting(world, &what, &reason, waited);
         wait::pause(world, AGAIN, "while watching for the first span").await?;
     }
+}
+
+/// Since when a span proves anything, in seconds since the epoch by the cluster's clock: since the pods run that have the
+/// environment which the plan set. An older span was sent by an older pod, and says nothing of this one.
+async fn since(world: &World, plan: &Plan) -> Result<u64, Finding> {
+    let unknown = |object: &ObjectRef, cause: &str| {
+        Finding::unknown(format!("since when {object} runs as it does could not be told: {cause}"))
+    };
+    let mut since = 0;
+    for (_, step) in plan.steps() {
+        let Action::Env { workload, .. } = &step.action else { continue };
+        let live = world.cluster.get(workload).await.map_err(|error| unknown(workload, &error.to_string()))?;
+        let labels = live.as_ref().and_then(status::pod_selector).ok_or_else(|| unknown(workload, "it has no pods"))?;
+        let selection = Selection {
+            api_version: "v1".to_owned(),
+            kind: "Pod".to_owned(),
+            namespace: workload.namespace.clone(),
+            labels,
+            fields: String::new(),
+        };
+        let pods = world.cluster.list(&selection).await.map_err(|error| unknown(workload, &error.to_string()))?;
+        let started = pods
+            .iter()
+            .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none())
+            .filter_map(|pod| pod.pointer("/metadata/creationTimestamp")?.as_str()?.parse::<jiff::Timestamp>().ok())
+            .min()
+            .ok_or_else(|| unknown(workload, "it has no pods"))?;
+        since = since.max(u64::try_from(started.as_second()).unwrap_or(0));
+    }
+    Ok(since)
 }
 
 /// One look: ids from the log lines are fetched at once, search fills in the rest (it lags by 5 to 15 s on Tempo 2).
@@ -311,7 +345,7 @@ async fn look(
                 // The newest lines come first; a few are enough, and each is one request.
                 for id in ids.take(5) {
                     sighting.logged.get_or_insert(id);
-                    match spans_of(world, watch, id, counts).await {
+                    match spans_of(world, watch, since, id, counts).await {
                         Err(cause) => sighting.troubles.push(Clean::new(format!("Tempo: {cause}"))),
                         Ok(0) => {}
                         Ok(spans) => {
@@ -331,7 +365,7 @@ async fn look(
             Ok(found) => {
                 // What search returns counts only if the trace itself holds a span of the application.
                 for found in found.iter().take(5) {
-                    if let Ok(1..) = spans_of(world, watch, found.trace, counts).await {
+                    if let Ok(1..) = spans_of(world, watch, since, found.trace, counts).await {
                         sighting.by_search = Some(found.trace);
                         break;
                     }
@@ -341,10 +375,11 @@ async fn look(
     }
 }
 
-/// How many spans of the application a trace has, fetched by id.
+/// How many spans of the application a trace has that began since then, fetched by id.
 async fn spans_of(
     world: &World,
     watch: &Watch,
+    since: u64,
     id: span::TraceId,
     counts: &mut BTreeMap<span::TraceId, usize>,
 ) -> Result<usize, Clean> {

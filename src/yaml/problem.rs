@@ -22,7 +22,7 @@ pub struct Problem {
     pub hint: Option<Clean>,
     /// The line in question.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub snippet: Option<Snippet>,
+    pub snippet: Option<Box<Snippet>>,
 }
 
 /// The line of a problem, cut to a readable width, with the part in question.
@@ -68,7 +68,7 @@ impl Problem {
     #[must_use]
     pub fn in_source(mut self, source: &Source) -> Self {
         self.source = source.name.clone();
-        self.snippet = Snippet::of(&source.text, self.span);
+        self.snippet = Snippet::of(&source.text, self.span).map(Box::new);
         self
     }
 

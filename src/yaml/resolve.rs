@@ -169,7 +169,10 @@ impl Node {
         };
         let same = match self.scalar(text, *style)? {
             Value::String(_) => true,
-            Value::Bool(_) | Value::Number(_) => self.scalar(text, *style)?.to_string() == *text,
+            value @ (Value::Bool(_) | Value::Number(_)) => {
+                let canonical = value.to_string();
+                canonical == *text
+            }
             _ => false,
         };
         if same {

@@ -1,7 +1,7 @@
 //! Reading values out of nodes, with a problem for everything that is not as it should be.
 
 use crate::object::path::Path;
-use crate::yaml::{Node, NodeKind, Problem, Source};
+use crate::yaml::{Node, NodeKind, Problem, Source, nearest};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ pub(super) struct Report<'s> {
 pub(super) struct Fields<'n> {
     node: &'n Node,
     what: String,
+    /// Keys that it should not have.
+    unknown: Vec<&'n str>,
 }
 
 impl<'n> Fields<'n> {
@@ -42,21 +44,24 @@ impl Report<'_> {
             let message = format!("{what} is a mapping, and this is {}", node.describe());
             self.push(Problem::new(node.span, message).hint(format!("its keys: `{}`", known.join("`, `"))));
         }
+        let mut unknown = Vec::new();
         for (key, _) in node.entries() {
             let name = key.as_str().unwrap_or_default();
             if !known.contains(&name) {
+                unknown.push(name);
                 let problem = Problem::new(key.span, format!("unknown key `{name}` in {what}"));
                 self.push(problem.known(name, known.iter().copied()));
             }
         }
-        Fields { node, what: what.to_owned() }
+        Fields { node, what: what.to_owned(), unknown }
     }
 
     /// The value of a key that must be there.
     pub(super) fn required<'n>(&mut self, fields: &Fields<'n>, key: &str) -> Option<&'n Node> {
         let found = fields.get(key);
-        // A node that is no mapping has its problem already.
-        if found.is_none() && matches!(fields.node.kind, NodeKind::Mapping(_)) {
+        // A node that is no mapping has its problem already, and so has a key that was meant to be this one.
+        let misspelt = fields.unknown.iter().any(|unknown| nearest(unknown, [key]).is_some());
+        if found.is_none() && !misspelt && matches!(fields.node.kind, NodeKind::Mapping(_)) {
             let mut span = fields.node.span;
             span.end = span.end.min(self.line_end(span.start));
             self.push(Problem::new(span, format!("{} has no `{key}`", fields.what)));

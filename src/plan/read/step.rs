@@ -2,7 +2,7 @@
 
 use super::STEP_NAME;
 use super::fields::{Fields, Report};
-use crate::object::{ObjectRef, kind};
+use crate::object::{ObjectRef, kind, status};
 use crate::plan::asset::{self, AssetObject, Assets};
 use crate::plan::input::Values;
 use crate::plan::model::{Action, DerivedField, FieldEdit, ReadyTarget, Step, Watch};
@@ -259,12 +259,7 @@ fn check_proofs(step: &Step, fields: &Fields<'_>, report: &mut Report<'_>) {
 }
 
 fn workloads(step: &Step) -> bool {
-    step.action.objects().iter().any(|object| is_workload(&object.kind))
-}
-
-/// Kinds whose rollout can be waited for.
-pub(in crate::plan) fn is_workload(kind: &str) -> bool {
-    matches!(kind, "Deployment" | "StatefulSet" | "DaemonSet" | "PersistentVolumeClaim")
+    step.action.objects().iter().any(|object| status::has_rollout(&object.kind))
 }
 
 fn ready(node: &Node, namespace: Option<&str>, report: &mut Report<'_>) -> Vec<ReadyTarget> {

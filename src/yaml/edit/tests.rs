@@ -174,7 +174,7 @@ fn lay_out(value: &Value, column: usize, offset: usize, noise: &mut impl Iterato
             _ => {}
         };
     match value {
-        Value::Object(map) if !map.is_empty() && noise.next().unwrap_or(0) % 5 != 0 => {
+        Value::Object(map) if !map.is_empty() && !noise.next().unwrap_or(0).is_multiple_of(5) => {
             for (key, value) in map {
                 comment(noise, &mut lines);
                 let key = write::scalar(&Value::String(key.clone()));
@@ -193,7 +193,7 @@ fn lay_out(value: &Value, column: usize, offset: usize, noise: &mut impl Iterato
                 }
             }
         }
-        Value::Array(items) if !items.is_empty() && noise.next().unwrap_or(0) % 5 != 0 => {
+        Value::Array(items) if !items.is_empty() && !noise.next().unwrap_or(0).is_multiple_of(5) => {
             for value in items {
                 comment(noise, &mut lines);
                 let inner = lay_out(value, column + 2, offset, noise);
@@ -224,7 +224,11 @@ fn lay_out(value: &Value, column: usize, offset: usize, noise: &mut impl Iterato
         }
         _ => lines.push(format!(
             "\u{1}{}",
-            if noise.next().unwrap_or(0) % 2 == 0 { write::scalar(value) } else { write::flow(value) }
+            if noise.next().unwrap_or(0).is_multiple_of(2) {
+                write::scalar(value)
+            } else {
+                write::flow(value)
+            }
         )),
     }
     lines
