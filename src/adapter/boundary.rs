@@ -7,7 +7,6 @@
 
 /// Passes a boundary; does nothing.
 #[cfg(not(feature = "real"))]
-#[expect(clippy::unused_async, reason = "with the feature `real` it may wait")]
 pub async fn boundary() {}
 
 /// Passes a boundary, or stops the process at it.
@@ -40,4 +39,55 @@ fn stop(here: u64) {
     let _ = stderr.flush();
     drop(stderr);
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
+}
+
+#[cfg(all(test, feature = "real", target_os = "linux"))]
+mod tests {
+    use super::boundary;
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    /// Not a test: what the child of the test below runs.
+    #[tokio::test]
+    #[ignore = "run by the test of this module, in a process of its own"]
+    async fn child() {
+        for _ in 0..5 {
+            boundary().await;
+            eprintln!("passed");
+        }
+    }
+
+    fn run(stop_at: &str) -> (Vec<String>, bool) {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "--ignored", "--nocapture", "adapter::boundary::tests::child"])
+            .env("FIRSTLIGHT_STOP_AT", stop_at)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = Vec::new();
+        let mut stopped = false;
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if line.starts_with("stopped at boundary") {
+                // The line comes just before the stop; the kernel says when it has happened.
+                let stat = format!("/proc/{}/stat", child.id());
+                while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+                    std::thread::yield_now();
+                }
+                stopped = true;
+                child.kill().unwrap();
+            }
+            lines.push(line);
+        }
+        child.wait().unwrap();
+        (lines, stopped)
+    }
+
+    #[test]
+    fn the_process_stops_dead_at_the_boundary_that_is_named() {
+        assert_eq!(run("3"), (vec!["passed".into(), "passed".into(), "stopped at boundary 3".into()], true));
+        let (lines, stopped) = run("6");
+        assert_eq!((lines.len(), stopped), (5, false));
+    }
 }

@@ -352,11 +352,11 @@ fn sentence(error: &(dyn Error + 'static)) -> Clean {
     if outer.contains(&inner) { Clean::new(outer) } else { Clean::new(format!("{outer}: {inner}")) }
 }
 
-/// The most similar name, if one is similar at all: a third of its letters may differ.
+/// The most similar name, if one is similar at all: about a third of its letters may differ, two swapped ones always.
 fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     names
         .map(|other| (distance(name, other), other))
-        .filter(|(distance, other)| *distance * 3 <= other.chars().count().max(3))
+        .filter(|(distance, other)| *distance * 3 <= other.chars().count() + 2)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
 }

@@ -493,8 +493,7 @@ async fn contend(contenders: u8, seed: u64, fates: Vec<(Fate, u64)>) -> usize {
     for task in tasks {
         task.await.unwrap();
     }
-    let entered = *entered.lock().unwrap();
-    entered
+    Arc::into_inner(entered).unwrap().into_inner().unwrap()
 }
 
 fn fate() -> impl Strategy<Value = (Fate, u64)> {
