@@ -18,10 +18,11 @@ fn said(output: &Output) -> String {
 }
 
 /// The requests that changed something, without the claim's Leases.
-fn writes(world: &World, since: usize) -> Result<Vec<String>> {
+async fn writes(world: &World, since: usize) -> Result<Vec<String>> {
     Ok(world
         .cluster
-        .audit()?
+        .audit()
+        .await?
         .iter()
         .skip(since)
         .filter(|request| request.user == "operator" && request.writes())
@@ -35,13 +36,14 @@ async fn the_tracing_plan_reaches_first_light_and_goes_back() -> Result<()> {
     let before = world.snapshot().await?;
 
     // A preview shows what would be, and writes nothing.
-    let mark = world.cluster.audit()?.len();
+    let mark = world.cluster.audit().await?.len();
     let preview = world.firstlight(&["preview", "tracing", "--context", "real"]).await?;
     ensure!(preview.status.code() == Some(0), "{}", said(&preview));
     let text = String::from_utf8_lossy(&preview.stdout).into_owned();
     ensure!(text.contains("proven    datasource"), "{text}");
     ensure!(text.contains("takes data['loki-datasource.yaml'] from Terraform"), "{text}");
-    ensure!(writes(&world, mark)?.is_empty(), "the preview wrote: {:?}", writes(&world, mark)?);
+    let written = writes(&world, mark).await?;
+    ensure!(written.is_empty(), "the preview wrote: {written:?}");
     let pending = world.firstlight(&["preview", "tracing", "--context", "real", "--exit-code"]).await?;
     ensure!(pending.status.code() == Some(3), "{}", said(&pending));
 
@@ -68,13 +70,13 @@ async fn the_tracing_plan_reaches_first_light_and_goes_back() -> Result<()> {
     .await?;
 
     // A second run finds nothing to do, and writes nothing but the claim's Leases.
-    let mark = world.cluster.audit()?.len();
+    let mark = world.cluster.audit().await?.len();
     let again = world
         .firstlight(&["run", "tracing", "--context", "real", "--headless", "--yes", "--approve-unseen"])
         .await?;
     ensure!(again.status.code() == Some(0), "{}", said(&again));
     ensure!(String::from_utf8_lossy(&again.stderr).contains("nothing to do"), "{}", said(&again));
-    let written = writes(&world, mark)?;
+    let written = writes(&world, mark).await?;
     ensure!(!written.is_empty() && written.iter().all(|write| write.contains(" leases ")), "{written:?}");
 
     // And back: every object is as it was.
