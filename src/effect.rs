@@ -203,7 +203,7 @@ pub fn class(object: &ObjectRef, body: &Value, creates: bool) -> Class {
         if claims > 0 {
             let kept = if claims == 1 { "its volume claim stays" } else { "its volume claims stay" };
             return Class::LeavesResidue(Clean::new(format!(
-                "{plural} by undo, unless data is to be deleted"
+                "{kept} after an undo; what holds data is deleted by hand only"
             )));
         }
     }

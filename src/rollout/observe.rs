@@ -305,8 +305,12 @@ async fn since(world: &World, plan: &Plan) -> Result<u64, Finding> {
     let mut since = 0;
     for (_, step) in plan.steps() {
         let Action::Env { workload, .. } = &step.action else { continue };
-        let live = world.cluster.get(workload).await.map_err(|error| unknown(workload, &error.to_string()))?;
-        let labels = live.as_ref().and_then(status::pod_selector).ok_or_else(|| unknown(workload, "it has no pods"))?;
+        let live =
+            world.cluster.get(workload).await.map_err(|error| unknown(workload, &error.to_string()))?;
+        let labels = live
+            .as_ref()
+            .and_then(status::pod_selector)
+            .ok_or_else(|| unknown(workload, "it has no pods"))?;
         let selection = Selection {
             api_version: "v1".to_owned(),
             kind: "Pod".to_owned(),
@@ -314,11 +318,14 @@ async fn since(world: &World, plan: &Plan) -> Result<u64, Finding> {
             labels,
             fields: String::new(),
         };
-        let pods = world.cluster.list(&selection).await.map_err(|error| unknown(workload, &error.to_string()))?;
+        let pods =
+            world.cluster.list(&selection).await.map_err(|error| unknown(workload, &error.to_string()))?;
         let started = pods
             .iter()
             .filter(|pod| pod.pointer("/metadata/deletionTimestamp").is_none())
-            .filter_map(|pod| pod.pointer("/metadata/creationTimestamp")?.as_str()?.parse::<jiff::Timestamp>().ok())
+            .filter_map(|pod| {
+                pod.pointer("/metadata/creationTimestamp")?.as_str()?.parse::<jiff::Timestamp>().ok()
+            })
             .min()
             .ok_or_else(|| unknown(workload, "it has no pods"))?;
         since = since.max(u64::try_from(started.as_second()).unwrap_or(0));
@@ -330,11 +337,12 @@ async fn since(world: &World, plan: &Plan) -> Result<u64, Finding> {
 async fn look(
     world: &World,
     watch: &Watch,
+    since: u64,
     sighting: &mut Sighting,
     counts: &mut BTreeMap<span::TraceId, usize>,
 ) {
     let now = world.clock.wall() / 1000;
-    let from = now.saturating_sub(LOOK_BACK);
+    let from = since.max(now.saturating_sub(LOOK_BACK));
     if sighting.by_id.is_none() {
         let path =
             span::loki_query_path(&watch.loki_query, from * 1_000_000_000, (now + 1) * 1_000_000_000, 100);
@@ -390,11 +398,8 @@ async fn spans_of(
     let count = match answer.status {
         200 => {
             let trace = span::parse_tempo_trace(&answer.body)?;
-            trace
-                .spans
-                .iter()
-                .filter(|span| span.service.as_str() == watch.service && span.trace == id)
-                .count()
+            let ours = trace.spans.iter().filter(|span| span.service.as_str() == watch.service);
+            ours.filter(|span| span.trace == id && span.start_ns / 1_000_000_000 >= since).count()
         }
         404 => 0,
         status => return Err(Clean::new(format!("trace {id} answers {status}"))),
