@@ -73,3 +73,6 @@ impl fmt::Display for Fingerprint {
         f.pad(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

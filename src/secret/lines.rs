@@ -123,7 +123,9 @@ fn key_before(line: &str, at: usize) -> Option<Key<'_>> {
     let separator = line.get(at..)?.chars().next()?;
     let after = line.get(at + 1..)?;
     let mut before = line.get(..at)?;
-    if separator == '=' && (after.starts_with(['=', '~']) || before.ends_with(['=', '!', '<', '>', '~'])) {
+    if separator == '='
+        && ((is_comparison(after) && in_brackets(before)) || before.ends_with(['=', '!', '<', '>', '~']))
+    {
         return None;
     }
     if before.ends_with(':') || (separator == ':' && after.starts_with(':')) {
@@ -155,6 +157,11 @@ fn key_before(line: &str, at: usize) -> Option<Key<'_>> {
     }
     let name = trimmed.get(start..)?;
     (!name.is_empty() && name.len() <= 128).then_some(Key { name, start, at, separator, quoted: false })
+}
+
+/// `== x`, `=~ "x"` and `=~"x"`, as conditions of languages and queries have them. A value can begin so too.
+fn is_comparison(after: &str) -> bool {
+    after.starts_with("= ") || ["~\"", "~ \"", "~`", "~'"].iter().any(|sign| after.starts_with(sign))
 }
 
 /// Whether what follows this name is to be taken for a secret.
@@ -281,7 +288,12 @@ impl<'t> Scanner<'t> {
             .collect::<Vec<_>>()
             .join(" ");
         let bare = bare.trim();
-        if value.is_empty() || value.starts_with('#') {
+        if value.is_empty() {
+            return (line_end, true);
+        }
+        if value.starts_with('#') && key.separator == ':' {
+            // A comment before a block as YAML has it, or a value as other forms have it.
+            self.push(begin, line_end);
             return (line_end, true);
         }
         if let Some(tag) = bare.strip_prefix("<<") {
@@ -300,11 +312,8 @@ impl<'t> Scanner<'t> {
             return (self.collection(index, key, begin), false);
         }
         if let Some((inner, end)) = quoted(self.text, begin, self.text.len()) {
-            let last = self.text.get(end..).unwrap_or_default();
-            let last = last.split('\n').next().unwrap_or_default();
-            let closed = last.trim().is_empty()
-                || last.trim_start_matches([' ', '\t']).starts_with([',', '}', ']', ')', '#', ';', '\\']);
-            if closed {
+            let last = line_from(self.text, end);
+            if is_closed(last) && !last.starts_with(['"', '\'']) {
                 self.push(inner, end - (inner - begin));
                 return (end, false);
             }
@@ -334,13 +343,12 @@ impl<'t> Scanner<'t> {
     /// A flow collection under a secret name: masked whole, unless every name in it is about the secret only.
     fn collection(&mut self, index: usize, key: &Key<'t>, begin: usize) -> usize {
         let end = match balanced(self.text, begin) {
-            Some(end) => end,
+            Some(end) if is_closed(line_from(self.text, end)) => end,
+            // What begins with a bracket need not be a collection.
+            Some(end) => end + line_from(self.text, end).len(),
             None => self.absorb(index, key.start),
         };
-        let inside = self.text.get(begin..end).unwrap_or_default();
-        let names: Vec<&str> =
-            separators(inside, 0).filter_map(|at| key_before(inside, at)).map(|key| key.name).collect();
-        if !names.is_empty() && names.iter().all(|name| name::is_harmless_child(name)) {
+        if is_harmless(self.text.get(begin..end).unwrap_or_default()) {
             return begin;
         }
         self.push(begin, end);
@@ -392,11 +400,14 @@ impl<'t> Scanner<'t> {
             return end;
         }
         let end = if trimmed.starts_with(['{', '[']) {
-            balanced(line, begin).unwrap_or(line.len())
+            let end = balanced(line, begin).unwrap_or(line.len());
+            if is_harmless(line.get(begin..end).unwrap_or_default()) {
+                return begin;
+            }
+            // What begins with a bracket need not be a collection.
+            if is_closed(line_from(line, end)) { end } else { line.len() }
         } else if key.separator == '=' && after.len() == trimmed.len() && !after.starts_with(['"', '\'']) {
-            trimmed
-                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '&'))
-                .map_or(line.len(), |end| begin + end)
+            begin + word(trimmed)
         } else if in_brackets(line.get(..key.start).unwrap_or_default()) {
             flow_end(line, begin)
         } else {
@@ -422,7 +433,7 @@ impl<'t> Scanner<'t> {
             }
             let value = after.trim_start();
             let begin = line.len() - value.len();
-            if value.starts_with('-') {
+            if is_flag(value.split_whitespace().next().unwrap_or_default()) {
                 continue;
             }
             let (inner, outer) = match quoted(line, begin, line.len()) {
@@ -456,9 +467,17 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// Whether the next argument after this one is a secret: `--password`.
-pub(super) fn is_secret_flag(flag: &str) -> bool {
-    flag.strip_prefix("--").is_some_and(name::is_secret_key)
+/// Whether the next argument after this one is a secret: `--password`, and `-password` as Go's flags have it.
+pub(super) fn is_secret_flag(argument: &str) -> bool {
+    is_flag(argument) && !argument.contains('=') && name::is_secret_key(argument)
+}
+
+/// Whether an argument is a flag, and not the value of the one before it.
+pub(super) fn is_flag(argument: &str) -> bool {
+    let Some(name) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else { return false };
+    let name = name.split('=').next().unwrap_or_default();
+    name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.chars().all(|c| c.is_ascii_alphabetic() || "-_.".contains(c))
 }
 
 /// A quoted text at `begin`, its quotes escaped or not: where its content begins, and where it ends with its quote.
@@ -481,6 +500,23 @@ fn quoted(text: &str, begin: usize, limit: usize) -> Option<(usize, usize)> {
         }
     }
     None
+}
+
+/// What is left of the line at `from`.
+fn line_from(text: &str, from: usize) -> &str {
+    text.get(from..).and_then(|rest| rest.split('\n').next()).unwrap_or_default()
+}
+
+/// Whether a value can have ended before this rest of its line.
+fn is_closed(rest: &str) -> bool {
+    let rest = rest.trim_start_matches([' ', '\t']);
+    rest.trim().is_empty() || rest.starts_with([',', '}', ']', ')', '#', ';', '\\', '"', '\''])
+}
+
+/// Whether every name in a collection under a secret name is about the secret only: `{ secretName: tls }`.
+fn is_harmless(inside: &str) -> bool {
+    let mut names = separators(inside, 0).filter_map(|at| key_before(inside, at)).peekable();
+    names.peek().is_some() && names.all(|key| name::is_harmless_child(key.name))
 }
 
 /// Where the brackets that open at `begin` are closed.
@@ -506,6 +542,11 @@ fn balanced(text: &str, begin: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// Length of the unquoted value that a text begins with: up to a blank, a quote or an ampersand.
+fn word(text: &str) -> usize {
+    text.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '&')).unwrap_or(text.len())
 }
 
 fn in_brackets(before: &str) -> bool {

@@ -68,12 +68,7 @@ pub fn is_secret_key(name: &str) -> bool {
     }
     words.iter().any(|word| listed(SECRET, word))
         || *last == "pass"
-        || words.windows(2).any(|pair| match pair {
-            [one, other] => {
-                (matches!(*other, "key" | "keys") && listed(KEYS, one)) || PAIRS.contains(&(one, other))
-            }
-            _ => false,
-        })
+        || words.windows(2).any(is_secret_pair)
         || ENDS.split(' ').any(|end| whole.ends_with(end))
 }
 
@@ -88,7 +83,7 @@ pub(super) fn ends_secret(name: &str) -> bool {
         && (listed(SECRET, last)
             || listed(WHOLE, &words.concat())
             || ENDS.split(' ').any(|end| last.ends_with(end))
-            || (tail.len() == 2 && is_secret_key(&tail.join("_"))))
+            || is_secret_pair(tail))
 }
 
 /// Whether everything in a map or list of this name is secret until its own name says otherwise. Blocks that configure
@@ -101,6 +96,15 @@ pub(super) fn is_secret_container(name: &str) -> bool {
 /// Whether a value under this name, inside a map whose own name is secret, is about the secret and not the secret.
 pub(super) fn is_harmless_child(name: &str) -> bool {
     listed(HARMLESS, name) || (words(name).last().is_some_and(|last| listed(ABOUT, last)))
+}
+
+fn is_secret_pair(pair: &[&str]) -> bool {
+    match pair {
+        [one, other] => {
+            (matches!(*other, "key" | "keys") && listed(KEYS, one)) || PAIRS.contains(&(one, other))
+        }
+        _ => false,
+    }
 }
 
 fn listed(list: &str, word: &str) -> bool {
@@ -206,7 +210,6 @@ mod tests {
             "htpasswd",
             "old_password",
             "passwordBase64",
-            "auth",
         ] {
             assert!(is_secret_key(name), "{name}");
         }

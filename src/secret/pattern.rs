@@ -59,8 +59,14 @@ pub(super) fn is_no_text(text: &str) -> bool {
     matches!(text.trim(), "" | "null" | "~" | "true" | "false" | "True" | "False" | "{}" | "[]")
 }
 
+/// Placeholders with signs in place of the blank and the `#`, which would end a value in most languages. Offsets stay.
+pub(super) fn shielded(text: &str) -> std::borrow::Cow<'_, str> {
+    if text.contains("‹secret #") { text.replace("‹secret #", "‹secret__").into() } else { text.into() }
+}
+
 fn is_placeholder(text: &str) -> bool {
-    text.strip_prefix("‹secret #")
+    let number = text.strip_prefix("‹secret__").or_else(|| text.strip_prefix("‹secret #"));
+    number
         .and_then(|rest| rest.strip_suffix('›'))
         .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
 }

@@ -116,7 +116,7 @@ impl Walk<'_> {
             };
             let at = path.join(segment.unwrap_or(Segment::Index(index)));
             // `["--password", "x"]`
-            let value_of_flag = after_flag && !item.as_str().is_some_and(|text| text.starts_with('-'));
+            let value_of_flag = after_flag && !item.as_str().is_some_and(text::is_flag);
             after_flag = item.as_str().is_some_and(text::is_secret_flag);
             self.value(&at, item, if value_of_flag && place == Place::Open { Place::Inside } else { place })
         });

@@ -4,7 +4,7 @@ use super::place::Place;
 use super::{lines, name, pattern, place};
 use crate::yaml::{self, Limits, Node, NodeKind, ScalarStyle, Source};
 
-pub(super) use lines::is_secret_flag;
+pub(super) use lines::{is_flag, is_secret_flag};
 
 /// A secret in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ const DEPTH: usize = 5;
 
 /// Every secret in a text, in order, none overlapping.
 pub(super) fn scan(text: &str) -> Vec<Found> {
-    scan_at(text, DEPTH)
+    scan_at(&pattern::shielded(text), DEPTH)
 }
 
 fn scan_at(text: &str, depth: usize) -> Vec<Found> {
@@ -72,10 +72,11 @@ fn structured(text: &str, depth: usize) -> Option<Vec<Found>> {
         return None;
     }
     let documents = documents(text)?;
-    let mut reader = Reader { text, depth, found: Vec::new(), seen: Vec::new() };
+    let mut reader = Reader { text, depth, found: Vec::new(), seen: Vec::new(), aliased: Vec::new() };
     for document in &documents {
         reader.node(&document.root, Place::Open);
     }
+    reader.anchors();
     reader.rest();
     Some(reader.found)
 }
@@ -84,8 +85,10 @@ struct Reader<'t> {
     text: &'t str,
     depth: usize,
     found: Vec<Found>,
-    /// Spans of the scalars; what lies between them is punctuation and comments.
-    seen: Vec<(usize, usize)>,
+    /// Spans and texts of the scalars; what lies between them is punctuation and comments.
+    seen: Vec<(usize, usize, String)>,
+    /// Texts that an alias puts at a secret place.
+    aliased: Vec<String>,
 }
 
 impl Reader<'_> {
@@ -107,7 +110,7 @@ impl Reader<'_> {
                 let mut after_flag = false;
                 for item in items {
                     let text = item.as_str();
-                    let value_of_flag = after_flag && !text.is_some_and(|text| text.starts_with('-'));
+                    let value_of_flag = after_flag && !text.is_some_and(is_flag);
                     after_flag = text.is_some_and(is_secret_flag);
                     self.node(
                         item,
@@ -122,78 +125,89 @@ impl Reader<'_> {
     fn scalar(&mut self, node: &Node, text: &str, style: ScalarStyle, place: Place) {
         let (start, end) = (node.span.start, node.span.end);
         let Some(raw) = self.text.get(start..end) else { return };
-        self.seen.push((start, end));
+        self.seen.push((start, end, if node.alias { String::new() } else { text.to_owned() }));
         if node.alias {
-            // The value stands, and is judged, where the anchor is; here only its name is seen. A secret place may
-            // still take its secret from an anchor at an open one.
+            // The value stands where the anchor is, perhaps at an open place.
             if place != Place::Open {
-                self.learn_elsewhere(text);
+                self.aliased.push(text.to_owned());
             }
             return;
         }
         let plain = style == ScalarStyle::Plain;
         let no_secret =
             pattern::is_no_secret(text) || (plain && pattern::is_no_text(text)) || text.is_empty();
+        let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
         if place != Place::Open && !no_secret {
+            // What ends a block scalar's last line belongs to the text around it.
+            let end = if block { start + raw.trim_end().len() } else { end };
             self.found.push(Found { start, end, secret: text.trim_end().to_owned() });
             return;
         }
-        match style {
-            ScalarStyle::Literal | ScalarStyle::Folded => self.block(raw, start, text),
-            _ => {
-                let found = scan_at(raw, 0);
-                self.found.extend(found.into_iter().map(|one| Found {
-                    start: one.start + start,
-                    end: one.end + start,
-                    ..one
-                }));
-                if !raw.contains(text) {
-                    self.escaped(raw, start, text);
-                }
-            }
+        if block {
+            self.block(start, end, text);
+            return;
+        }
+        let found = scan_at(raw, 0);
+        self.found.extend(found.into_iter().map(|one| Found {
+            start: one.start + start,
+            end: one.end + start,
+            ..one
+        }));
+        if !raw.contains(text) {
+            self.escaped(raw, start, text);
         }
     }
 
     /// A block scalar is a text of its own with indentation added: each of its lines is found again in the source.
-    fn block(&mut self, raw: &str, start: usize, text: &str) {
-        let mut rows: Vec<(usize, usize)> = Vec::new();
-        let mut at = start;
-        let mut header = true;
-        for line in raw.split('\n') {
-            if !header {
-                rows.push((at, line.len()));
-            }
-            header = false;
-            at += line.len() + 1;
-        }
+    fn block(&mut self, start: usize, end: usize, text: &str) {
         let inner = scan_at(text, self.depth - 1);
         if inner.is_empty() {
             return;
         }
-        let mut place_in_source = Vec::new();
-        for (row, line) in text.split('\n').enumerate() {
-            let found = rows.get(row).and_then(|(at, length)| {
-                let source = self.text.get(*at..at + length)?.trim_end_matches('\r');
-                let line = line.trim_end_matches('\r');
-                source.ends_with(line).then(|| at + source.len() - line.len())
-            });
-            place_in_source.push(found);
-        }
+        let places = self.block_lines(start, end, text);
         for one in inner {
             let map = |offset: usize| {
                 let before = text.get(..offset)?;
                 let row = before.matches('\n').count();
                 let column = before.len() - before.rfind('\n').map_or(0, |at| at + 1);
-                Some((*place_in_source.get(row)?)? + column)
+                Some((*places.get(row)?)? + column)
             };
             match (map(one.start), map(one.end)) {
                 (Some(start), Some(end)) if start < end => {
                     self.found.push(Found { start, end, secret: one.secret })
                 }
                 // Folding has moved the lines: the whole scalar is masked.
-                _ => self.found.push(Found { start, end: start + raw.len(), secret: text.to_owned() }),
+                _ => self.found.push(Found { start, end, secret: text.to_owned() }),
             }
         }
+    }
+
+    /// Where in the source each line of a block scalar's text begins. Its lines are the ones from the line behind its
+    /// header; blank ones before the first text belong to it too.
+    fn block_lines(&self, start: usize, end: usize, text: &str) -> Vec<Option<usize>> {
+        let ahead = self.text.get(..start).unwrap_or_default();
+        let line = ahead.rfind('\n').map_or(0, |at| at + 1);
+        let header = ahead.get(line..).is_some_and(|lead| !lead.trim().is_empty());
+        let first = if header {
+            self.text.get(start..).and_then(|rest| rest.find('\n')).map_or(end, |at| start + at + 1)
+        } else {
+            let kept = self.text.get(..line).unwrap_or_default();
+            let blank = kept.len() - kept.trim_end_matches(['\n', ' ', '\r', '\t']).len();
+            let from = kept.len() - blank;
+            // The header's own line feed is the first of the blank ones.
+            kept.get(from..).and_then(|rest| rest.find('\n')).map_or(line, |at| from + at + 1)
+        };
+        let mut at = first;
+        let mut sources = self.text.get(first..end).unwrap_or_default().split('\n');
+        text.split('\n')
+            .map(|line| {
+                let source = sources.next()?;
+                let begin = at;
+                at += source.len() + 1;
+                let (source, line) = (source.trim_end_matches('\r'), line.trim_end_matches('\r'));
+                source.ends_with(line).then(|| begin + source.len() - line.len())
+            })
+            .collect()
     }
 
     /// A quoted scalar whose content is written with escapes: if there is a secret in its content, it is masked whole.
@@ -203,14 +217,13 @@ impl Reader<'_> {
         }
     }
 
-    /// Masks every scalar of the text that is this secret.
-    fn learn_elsewhere(&mut self, secret: &str) {
-        if pattern::is_no_text(secret) || pattern::is_no_secret(secret) {
-            return;
-        }
-        let places: Vec<usize> = self.text.match_indices(secret).map(|(at, _)| at).collect();
-        for start in places {
-            self.found.push(Found { start, end: start + secret.len(), secret: secret.to_owned() });
+    /// What an alias puts at a secret place is masked where it is written.
+    fn anchors(&mut self) {
+        for (start, end, text) in &self.seen {
+            let secret = !pattern::is_no_text(text) && !pattern::is_no_secret(text);
+            if secret && self.aliased.contains(text) {
+                self.found.push(Found { start: *start, end: *end, secret: text.clone() });
+            }
         }
     }
 
@@ -219,7 +232,7 @@ impl Reader<'_> {
         self.seen.sort_unstable();
         let mut at = 0;
         let mut gaps = Vec::new();
-        for (start, end) in &self.seen {
+        for (start, end, _) in &self.seen {
             if *start > at {
                 gaps.push((at, *start));
             }
