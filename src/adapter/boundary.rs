@@ -1,6 +1,7 @@
 //! Crash points: where a test can stop the process dead and kill it.
 //!
-//! Every append of the journal passes two boundaries, one before and one after. With the feature `real`, a process whose
+//! Every append of the journal and every request that changes something passes two boundaries, one before and one after.
+//! With the feature `real`, a process whose
 //! environment says `FIRSTLIGHT_STOP_AT=N` stops at the N-th boundary (counted from 1), all threads at once, after the
 //! line `stopped at boundary N` on stderr. A test then kills it there and looks at what a crash at that point leaves.
 //! Without the feature nothing of this is compiled.

@@ -10,6 +10,7 @@ mod send;
 mod status;
 mod watch;
 
+use crate::adapter::boundary::boundary;
 use crate::object::ObjectRef;
 use crate::object::kind::{Kind, known};
 use crate::port::{
@@ -97,8 +98,15 @@ impl KubeCluster {
         }
         let effect = if dry { Effect::None } else { Effect::Change };
         let ask = Ask::with_body(write.method, with_query(path, &query), write.content_type, body, effect);
-        let answer = connected.send(&ask).await.map_err(|failure| failure.error(effect))?;
-        parsed(&answer, effect)
+        if !dry {
+            boundary().await;
+        }
+        let answer = connected.send(&ask).await;
+        if !dry {
+            // Answered, and nobody has been told: what a crash here leaves is an effect without an outcome.
+            boundary().await;
+        }
+        parsed(&answer.map_err(|failure| failure.error(effect))?, effect)
     }
 }
 

@@ -1,8 +1,8 @@
 //! The runs of this machine, as their journals tell them.
 
 use super::Failure;
-use crate::adapter::store::StateDir;
-use crate::journal::{self, Replay, RunId, Writer};
+use crate::adapter::store::{StateDir, StoreError};
+use crate::journal::{self, JournalError, Replay, RunId, Writer};
 use crate::port::Store;
 use crate::rollout::book::Log;
 use crate::rollout::event::{Event, Stamped};
@@ -25,12 +25,32 @@ pub struct PastRun {
 /// Reads one run.
 ///
 /// # Errors
-/// It is not there, or its journal is damaged.
+/// It is not there, it ended before it began, or its journal is damaged.
 pub fn read(state: &StateDir, id: &str) -> Result<PastRun, Failure> {
     let id = RunId::parse(id).map_err(|error| Failure::usage(error.to_string()))?;
     let bytes = state.read_run(id.as_str()).map_err(|error| of_store(&error))?;
-    let replay: Replay<Event> = journal::replay(&bytes)
-        .map_err(|error| Failure::failed(format!("run {}: {error}", id.as_str())).hint(error.hint()))?;
+    replayed(id, &bytes).map_err(|(id, error)| unreadable(&id, &error))
+}
+
+/// Reads one run; `None` where not even its header is on disk, so that nothing was done in it.
+///
+/// # Errors
+/// It is not there, or its journal is damaged.
+pub fn begun(state: &StateDir, id: &str) -> Result<Option<PastRun>, Failure> {
+    let id = RunId::parse(id).map_err(|error| Failure::usage(error.to_string()))?;
+    let bytes = state.read_run(id.as_str()).map_err(|error| of_store(&error))?;
+    match replayed(id, &bytes) {
+        Ok(past) => Ok(Some(past)),
+        Err((_, JournalError::NoHeader { .. })) => Ok(None),
+        Err((id, error)) => Err(unreadable(&id, &error)),
+    }
+}
+
+fn replayed(id: RunId, bytes: &[u8]) -> Result<PastRun, (RunId, JournalError)> {
+    let replay: Replay<Event> = match journal::replay(bytes) {
+        Ok(replay) => replay,
+        Err(error) => return Err((id, error)),
+    };
     let events: Vec<Stamped> = replay
         .records
         .iter()
@@ -38,6 +58,10 @@ pub fn read(state: &StateDir, id: &str) -> Result<PastRun, Failure> {
         .collect();
     let folded = State::of(&events);
     Ok(PastRun { id, events, state: folded, replay })
+}
+
+fn unreadable(id: &RunId, error: &JournalError) -> Failure {
+    Failure::failed(format!("run {}: {error}", id.as_str())).hint(error.hint())
 }
 
 /// The ids of all runs, the latest first.
@@ -56,7 +80,7 @@ pub fn ids(state: &StateDir) -> Result<Vec<String>, Failure> {
 }
 
 /// A failure of the state directory.
-pub fn of_store(error: &crate::adapter::store::StoreError) -> Failure {
+pub fn of_store(error: &StoreError) -> Failure {
     let failure = Failure::failed(error.to_string());
     match error.hint() {
         Some(hint) => failure.hint(hint),
@@ -90,14 +114,22 @@ impl Log for JournalLog {
     }
 }
 
-/// Opens the journal of a past run for going on: locked, its torn tail cut.
+/// Opens the journal of a past run for going on: locked, read again under the lock, its torn tail cut.
+/// `None` where another process has it open: that run is under way, and not cut short.
 ///
 /// # Errors
-/// Another process has it open, or it cannot be written.
-pub fn reopen(state: &StateDir, run: &PastRun) -> Result<JournalLog, Failure> {
-    let mut store = state.open_run(run.id.as_str()).map_err(|error| of_store(&error))?;
-    if run.replay.torn.is_some() {
-        store.truncate(run.replay.good_len).map_err(|error| of_store(&error))?;
+/// It cannot be read or written.
+pub fn reopen(state: &StateDir, id: &RunId) -> Result<Option<(JournalLog, PastRun)>, Failure> {
+    let mut store = match state.open_run(id.as_str()) {
+        Ok(store) => store,
+        Err(StoreError::Locked(_)) => return Ok(None),
+        Err(error) => return Err(of_store(&error)),
+    };
+    // What was read before the lock may be old: its last process could still write then.
+    let bytes = store.bytes().map_err(|error| of_store(&error))?;
+    let past = replayed(id.clone(), &bytes).map_err(|(id, error)| unreadable(&id, &error))?;
+    if past.replay.torn.is_some() {
+        store.truncate(past.replay.good_len).map_err(|error| of_store(&error))?;
     }
-    Ok(JournalLog::resume(Box::new(store), &run.replay))
+    Ok(Some((JournalLog::resume(Box::new(store), &past.replay), past)))
 }

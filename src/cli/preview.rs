@@ -8,6 +8,7 @@ use crate::plan::Plan;
 use crate::proof::Verdict;
 use crate::rollout::preview::Decision;
 use crate::rollout::run::{self, StepView};
+use crate::rollout::{self, Halt};
 use crate::secret::Masker;
 use clap::Args;
 
@@ -35,7 +36,15 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
     let manner = Manner { yes: false, style, output: global.output, verbose: global.verbose };
     let world = world::world(&connection, key, global, &manner, &plan.claim, "preview", &plan.name);
-    let views = run::preview_plan(&world, &plan, command.until.as_deref()).await?;
+    let mut stop = world.stop.clone();
+    let views = tokio::select! {
+        biased;
+        cause = rollout::asked(&mut stop) => {
+            let halt = Halt::new(rollout::stopped(cause, "").outcome, "stopped; a preview writes nothing");
+            return Err(halt.into());
+        }
+        views = run::preview_plan(&world, &plan, command.until.as_deref()) => views?,
+    };
     match global.output {
         Output::Text => {
             data(&format!(
@@ -116,7 +125,7 @@ fn code(views: &[StepView], exit_code: bool) -> u8 {
     }
     let worst = views.iter().flat_map(|view| &view.step.proofs).map(|(_, judgement)| judgement.verdict).max();
     match exit::of_verdict(worst.unwrap_or(Verdict::Proven)) {
-        exit::DONE if exit_code && previews().any(crate::rollout::preview::Preview::changes) => exit::PENDING,
+        exit::DONE if exit_code && previews().any(rollout::preview::Preview::changes) => exit::PENDING,
         code => code,
     }
 }

@@ -10,7 +10,7 @@ use crate::port::ClusterIdentity;
 use crate::rollout::book::Book;
 use crate::rollout::event::Event;
 use crate::rollout::undo::Scope;
-use crate::rollout::{Halt, back, undo};
+use crate::rollout::{back, undo};
 use crate::secret::Masker;
 use crate::text::Clean;
 use clap::Args;
@@ -90,15 +90,22 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
         preview(&items, style, global.output, &past);
         return Ok(exit::DONE);
     }
-    world.claim.take().await.map_err(|error| Failure::from(Halt::from(error)))?;
-    let result = match history::reopen(&state, &past) {
+    world::claimed(&world).await?;
+    let result = match history::reopen(&state, &past.id) {
         Err(failure) => Err(failure),
-        Ok(log) => {
+        Ok(None) => Err(Failure::failed(format!("another firstlight has run {} open", past.id.as_str()))
+            .hint("wait for it, or end it")),
+        Ok(Some((log, past))) => {
             let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), past.state);
-            back::roll_back(&world, &mut book, &identity, &scope, world::who()).await.map_err(Failure::from)
+            let back = async {
+                back::roll_back(&world, &mut book, &identity, &scope, world::who())
+                    .await
+                    .map_err(Failure::from)
+            };
+            world::unless_at_once(&world, back).await
         }
     };
-    world.claim.release().await;
+    world::release(&world).await;
     let summary = result?;
     if summary.as_str().starts_with("there is nothing") {
         super::output::say(summary.as_str());
@@ -108,9 +115,12 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
 
 fn latest(state: &StateDir, identity: &ClusterIdentity) -> Result<Option<PastRun>, Failure> {
     for id in history::ids(state)? {
-        let past = history::read(state, &id)?;
+        // Where not even the header is on disk, nothing was done.
+        let Some(past) = history::begun(state, &id)? else { continue };
         let here = past.state.header.as_ref().is_some_and(|header| header.cluster.uid == identity.uid);
-        let open = past.state.standing().next().is_some() || past.state.unknown().next().is_some();
+        let open = past.state.standing().next().is_some()
+            || past.state.unknown().next().is_some()
+            || past.state.rollback == Some(None);
         if here && open {
             return Ok(Some(past));
         }

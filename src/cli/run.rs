@@ -13,7 +13,7 @@ use crate::rollout::book::Book;
 use crate::rollout::event::{Event, Outcome, RunHeader, Sign};
 use crate::rollout::run::{self, Options};
 use crate::rollout::state::State;
-use crate::rollout::{Halt, World, back};
+use crate::rollout::{World, back};
 use crate::text::Clean;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -75,9 +75,11 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
     let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
     let names = &plan.claim;
     let world = world::world(&connection, key, global, &manner, names, id.as_str(), &plan.name);
-    let claimed = world.claim.take().await.map_err(|error| Failure::from(Halt::from(error)))?;
-    let result = claimed_run(&world, &state, &plan, &identity, &options, &id, claimed).await;
-    world.claim.release().await;
+    let claimed = world::claimed(&world).await?;
+    let result =
+        world::unless_at_once(&world, claimed_run(&world, &state, &plan, &identity, &options, &id, claimed))
+            .await;
+    world::release(&world).await;
     result?;
     Ok(exit::DONE)
 }
@@ -117,8 +119,10 @@ async fn claimed_run(
 /// Settles what earlier runs against this cluster left unknown, before anything new is done.
 async fn settle_earlier(world: &World, state: &StateDir, identity: &ClusterIdentity) -> Result<(), Failure> {
     for id in history::ids(state)? {
-        let past = match history::read(state, &id) {
-            Ok(past) => past,
+        let past = match history::begun(state, &id) {
+            Ok(Some(past)) => past,
+            // It ended before it began.
+            Ok(None) => continue,
             Err(failure) => {
                 // A journal that cannot be read may hold an unknown effect: it is said, never passed over in silence.
                 let text =
@@ -131,9 +135,15 @@ async fn settle_earlier(world: &World, state: &StateDir, identity: &ClusterIdent
         if !here || past.state.unknown().next().is_none() {
             continue;
         }
+        let Some((log, past)) = history::reopen(state, &past.id)? else {
+            // Another process has it under way, under a claim of its own.
+            continue;
+        };
+        if past.state.unknown().next().is_none() {
+            continue;
+        }
         let text = Clean::new(format!("run {id} was cut short; asking the cluster about its last effects"));
         world.reader.sign(&Sign::Note { text });
-        let log = history::reopen(state, &past)?;
         let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), past.state);
         back::settle_unknown(world, &mut book).await?;
     }

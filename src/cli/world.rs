@@ -13,11 +13,12 @@ use crate::adapter::kubeconfig::{self, Connection};
 use crate::adapter::store::StateDir;
 use crate::port::{ClusterIdentity, Entropy};
 use crate::proof::git_crypt::Wanted;
-use crate::rollout::World;
 use crate::rollout::event::{Reader, Sign};
+use crate::rollout::{self, Halt, World};
 use crate::secret::{Masker, StateKey};
 use crate::text::Clean;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// Opens the state directory and its key.
 ///
@@ -107,6 +108,60 @@ pub fn world(
         reader,
         key: Arc::new(key),
         stop: signal::listen(),
+    }
+}
+
+/// How long what is under way may take to note where it stands, once a stop at once was asked for.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// How long the claim's Leases may take to be given back; what cannot be given back expires.
+const RELEASE: Duration = Duration::from_secs(5);
+
+/// Takes the claim, unless a stop is asked for before.
+///
+/// # Errors
+/// Somebody else holds it, or it cannot be told; or a stop was asked for.
+pub async fn claimed(world: &World) -> Result<Vec<Clean>, Failure> {
+    let mut stop = world.stop.clone();
+    tokio::select! {
+        biased;
+        cause = rollout::asked(&mut stop) => {
+            Err(rollout::stopped(cause, "while the claim was waited for; nothing was sent").into())
+        }
+        taken = world.claim.take() => taken.map_err(|error| Halt::from(error).into()),
+    }
+}
+
+/// Works until the end or until a stop at once is asked for. Whatever is dropped half-way is in the journal as far as
+/// it was begun, and is settled next time.
+///
+/// # Errors
+/// Those of the work; or a stop was asked for.
+pub async fn unless_at_once<T>(
+    world: &World,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let mut stop = world.stop.clone();
+    let at_once = async {
+        let cause = rollout::asked_now(&mut stop).await;
+        tokio::time::sleep(GRACE).await;
+        cause
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        cause = at_once => Err(rollout::stopped(cause, "at once; what was under way is settled next time").into()),
+    }
+}
+
+/// Gives the claim back, as well as it goes.
+pub async fn release(world: &World) {
+    let mut stop = world.stop.clone();
+    tokio::select! {
+        biased;
+        () = world.claim.release() => {}
+        () = tokio::time::sleep(RELEASE) => {}
+        () = async { rollout::asked_now(&mut stop).await; tokio::time::sleep(GRACE).await } => {}
     }
 }
 

@@ -6,9 +6,10 @@ use super::event::{Event, Outcome, Settlement};
 use super::execute;
 use super::gate::Answer;
 use super::settle;
+use super::state::Standing;
 use super::undo::{self, Item, Ready, Scope, Undo};
-use super::{Halt, World, wait};
-use crate::effect::{Effect, ReplacePod};
+use super::{Halt, World, stopped, wait};
+use crate::effect::{Effect, ReplacePod, Restore};
 use crate::object::status::{self, Readiness};
 use crate::object::{ObjectRef, kind, uid};
 use crate::port::{ClusterIdentity, Selection};
@@ -58,14 +59,26 @@ pub async fn roll_back(
         .effects
         .values()
         .filter_map(|state| match &state.standing {
-            super::state::Standing::Foreign(what) if state.effect.undoes().is_none() => Some(what.clone()),
+            Standing::Foreign(what) if state.effect.undoes().is_none() => Some(what.clone()),
             _ => None,
         })
         .collect();
-    if items.is_empty() && mixed.is_empty() {
+    // An undo that was cut short between an effect and what follows it: that is made up for.
+    let cut_short = book
+        .state
+        .rollback
+        .as_ref()
+        .is_some_and(|ended| ended.as_ref().is_none_or(|(outcome, _)| *outcome != Outcome::Done));
+    if items.is_empty() && mixed.is_empty() && !cut_short {
         return Ok(Clean::from("there is nothing to undo"));
     }
-    match world.operator.undo(identity, &items).await {
+    let mut stop = world.stop.clone();
+    let answer = tokio::select! {
+        biased;
+        cause = super::asked(&mut stop) => return Err(stopped(cause, "at the question; nothing was undone")),
+        answer = world.operator.undo(identity, &items) => answer,
+    };
+    match answer {
         Answer::Approve(_) => {}
         Answer::Decline => {
             return Err(Halt::new(Outcome::NotApproved, "the rollback was declined; nothing was undone"));
@@ -74,7 +87,7 @@ pub async fn roll_back(
     }
     world.claim.confirm().await?;
     book.note(Event::RollbackStarted { by }).await?;
-    let result = undo_items(world, book, &items).await;
+    let result = undo_all(world, book, &items, cut_short).await;
     let (outcome, summary) = match &result {
         Err(halt) => (halt.outcome, halt.summary.clone()),
         Ok(()) => summary(&items, &mixed),
@@ -114,6 +127,17 @@ fn summary(items: &[Item], mixed: &[Clean]) -> (Outcome, Clean) {
     (Outcome::Done, Clean::new(format!("{done} {plural} undone{kept}")))
 }
 
+async fn undo_all(world: &World, book: &mut Book, items: &[Item], cut_short: bool) -> Result<(), Halt> {
+    if cut_short {
+        let sent =
+            book.state.effects.values().filter(|state| matches!(state.standing, Standing::Done { .. }));
+        for effect in sent.map(|state| state.effect.clone()).collect::<Vec<_>>() {
+            follow(world, book, &effect).await?;
+        }
+    }
+    undo_items(world, book, items).await
+}
+
 async fn undo_items(world: &World, book: &mut Book, items: &[Item]) -> Result<(), Halt> {
     let skipped = items.iter().filter_map(|item| match &item.undo {
         Undo::Skip { reason, gone } => {
@@ -150,23 +174,30 @@ async fn undo_items(world: &World, book: &mut Book, items: &[Item]) -> Result<()
             );
         }
         for (_, ready) in group {
-            match &ready.effect {
-                Effect::Delete(delete) => wait::gone(world, &delete.object, &delete.uid, PATIENCE).await?,
-                Effect::Restore(restore) if status::has_rollout(&restore.object.kind) => {
-                    settle_down(world, book, ready, &restore.object).await?;
-                }
-                _ => {}
-            }
+            follow(world, book, &ready.effect).await?;
         }
     }
     Ok(())
 }
 
+/// What follows an undo: what was deleted goes, what was restored is rolled out. Nothing of it is an effect of its own
+/// but a pod that has to be replaced, so it can be repeated.
+async fn follow(world: &World, book: &mut Book, effect: &Effect) -> Result<(), Halt> {
+    match effect {
+        Effect::Delete(delete) => wait::gone(world, &delete.object, &delete.uid, PATIENCE).await,
+        Effect::Restore(restore) if status::has_rollout(&restore.object.kind) => {
+            settle_down(world, book, restore).await
+        }
+        Effect::Create(_) | Effect::Apply(_) | Effect::Restore(_) | Effect::ReplacePod(_) => Ok(()),
+    }
+}
+
 /// Waits until a restored workload is rolled out. A StatefulSet whose broken pod is in the way gets that pod replaced:
 /// reverting the template is not enough (kubernetes#67250).
-async fn settle_down(world: &World, book: &mut Book, ready: &Ready, object: &ObjectRef) -> Result<(), Halt> {
+async fn settle_down(world: &World, book: &mut Book, restore: &Restore) -> Result<(), Halt> {
+    let object = &restore.object;
     if object.kind == "StatefulSet" {
-        replace_broken_pods(world, book, ready, object).await?;
+        replace_broken_pods(world, book, restore).await?;
     }
     let finding = wait::rolled_out(world, object, PATIENCE).await?;
     if finding.verdict != Verdict::Proven {
@@ -177,12 +208,8 @@ async fn settle_down(world: &World, book: &mut Book, ready: &Ready, object: &Obj
     Ok(())
 }
 
-async fn replace_broken_pods(
-    world: &World,
-    book: &mut Book,
-    ready: &Ready,
-    object: &ObjectRef,
-) -> Result<(), Halt> {
+async fn replace_broken_pods(world: &World, book: &mut Book, restore: &Restore) -> Result<(), Halt> {
+    let object = &restore.object;
     // The controller must have seen the restored template before its revisions say anything.
     let mut live = None;
     for _ in 0..60 {
@@ -215,7 +242,7 @@ async fn replace_broken_pods(
         let ready = status::readiness(&with_kind(pod), status::Surroundings::default());
         revision != Some(current) && !matches!(ready, Readiness::Ready(_))
     });
-    let undoes = ready.effect.undoes().unwrap_or(crate::effect::EffectId(0));
+    let undoes = restore.undoes;
     let state = book.state.effects.get(&undoes).map(|state| (state.phase.clone(), state.step.clone()));
     let (phase, step) = state.unwrap_or_default();
     let effects: Vec<ReplacePod> = broken

@@ -6,7 +6,7 @@
 use super::preview::{self, Decision, Planned};
 use super::settle;
 use super::undo;
-use crate::effect::{Create, Delete, Effect, ReplacePod};
+use crate::effect::{Create, Effect};
 use crate::object::fields;
 use crate::object::{ObjectRef, uid};
 use crate::port::{Cluster, ClusterError};
@@ -65,8 +65,8 @@ pub async fn send(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planne
 /// Sends an effect of an undo.
 pub async fn send_undo(cluster: &dyn Cluster, ready: &undo::Ready) -> Sent {
     match &ready.effect {
-        Effect::Delete(effect) => delete(cluster, effect).await,
-        Effect::ReplacePod(effect) => replace_pod(cluster, effect).await,
+        Effect::Delete(effect) => delete(cluster, &effect.object, &effect.uid).await,
+        Effect::ReplacePod(effect) => delete(cluster, &effect.object, &effect.uid).await,
         Effect::Restore(effect) => undo::restore(cluster, effect, &ready.changes, &ready.owners).await,
         Effect::Create(effect) => not_an_undo(&effect.object),
         Effect::Apply(effect) => not_an_undo(&effect.object),
@@ -205,17 +205,25 @@ async fn apply(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planned: 
     Sent::Failed { reason, hint: Some(Clean::new("see who writes to it, and try again when it rests")) }
 }
 
-async fn delete(cluster: &dyn Cluster, effect: &Delete) -> Sent {
-    match cluster.delete(&effect.object, &effect.uid, None).await {
-        // Gone, or another object by now: ours is deleted either way.
-        Ok(()) | Err(ClusterError::NotFound(_) | ClusterError::Stale(_)) => Sent::Done { uid: String::new() },
-        Err(error) => Sent::failed(&effect.object, &error),
+async fn delete(cluster: &dyn Cluster, object: &ObjectRef, id: &str) -> Sent {
+    let mut last = None;
+    for _ in 0..TRIES {
+        match cluster.delete(object, id, None).await {
+            // Gone, or another object by now: ours is deleted either way.
+            Ok(()) | Err(ClusterError::NotFound(_) | ClusterError::Stale(_)) => {
+                return Sent::Done { uid: String::new() };
+            }
+            // The uid makes it safe to send again; the cluster says whether that is needed.
+            Err(error) if error.outcome_unknown() => match cluster.get(object).await {
+                Ok(live) if settle::is_deleted(live.as_ref(), id) => {
+                    return Sent::Done { uid: String::new() };
+                }
+                Ok(_) => last = Some(error),
+                Err(doubt) => return Sent::Unknown(Clean::new(format!("{object}: {doubt}"))),
+            },
+            Err(error) => return Sent::failed(object, &error),
+        }
     }
-}
-
-async fn replace_pod(cluster: &dyn Cluster, effect: &ReplacePod) -> Sent {
-    match cluster.delete(&effect.object, &effect.uid, None).await {
-        Ok(()) | Err(ClusterError::NotFound(_) | ClusterError::Stale(_)) => Sent::Done { uid: String::new() },
-        Err(error) => Sent::failed(&effect.object, &error),
-    }
+    let reason = last.map_or_else(String::new, |error| error.to_string());
+    Sent::Failed { reason: Clean::new(format!("{object}: {reason}")), hint: None }
 }

@@ -202,7 +202,14 @@ async fn settle_proof(
     let passed = match given {
         Some(reason) => Some(reason),
         None if holds => None,
-        None => world.operator.pass(&place, proof, judgement).await,
+        None => {
+            let mut stop = world.stop.clone();
+            tokio::select! {
+                biased;
+                cause = super::asked(&mut stop) => return Err(super::stopped(cause, "at a question")),
+                passed = world.operator.pass(&place, proof, judgement) => passed,
+            }
+        }
     };
     let halted = !holds && passed.is_none();
     book.note(Event::ProofJudged {

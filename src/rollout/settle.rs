@@ -79,12 +79,12 @@ fn applied(key: &StateKey, effect: &Apply, live: Option<&Value>) -> Settlement {
 }
 
 fn deleted(live: Option<&Value>, id: &str) -> Settlement {
-    match live {
-        Some(live) if uid(live) == Some(id) && live.pointer("/metadata/deletionTimestamp").is_none() => {
-            Settlement::NotDone
-        }
-        _ => Settlement::Done { uid: String::new() },
-    }
+    if is_deleted(live, id) { Settlement::Done { uid: String::new() } } else { Settlement::NotDone }
+}
+
+/// Whether the object of this uid is gone, or on its way.
+pub fn is_deleted(live: Option<&Value>, id: &str) -> bool {
+    live.is_none_or(|live| uid(live) != Some(id) || live.pointer("/metadata/deletionTimestamp").is_some())
 }
 
 /// Whether our manager's entry holds exactly these fields, with exactly these values. An Update entry, which a POST

@@ -293,10 +293,12 @@ async fn guarded(
 /// `managedFields` with our entries as they were before, and taken fields back with their owners.
 fn given_back(live: &Value, manager: &str, owners: &[Owner]) -> Vec<Value> {
     let entries = fields::managers(live).unwrap_or_default();
-    let ours: Option<FieldSet> = entries
+    // The patch of the values was an Update of the same manager: fields that it touched have left our Apply entry.
+    let ours = entries
         .iter()
-        .find(|e| e.manager == manager && e.operation.as_str() == "Apply")
-        .map(|e| e.fields.clone());
+        .filter(|entry| entry.manager == manager)
+        .map(|entry| entry.fields.clone())
+        .reduce(|all, more| all.union(&more));
     let mut kept: Vec<Value> = Vec::new();
     let mut seen = vec![false; owners.len()];
     for entry in entries {

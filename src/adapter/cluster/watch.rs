@@ -18,7 +18,7 @@ use futures::Stream;
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::Value;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -50,6 +50,7 @@ pub(super) fn watch(
         queue: VecDeque::new(),
         phase: Phase::List,
         version: String::new(),
+        known: BTreeSet::new(),
         failures: 0,
         lost: false,
     };
@@ -70,6 +71,8 @@ struct Watch {
     phase: Phase,
     /// The resourceVersion to go on from.
     version: String,
+    /// What the reader believes to be there.
+    known: BTreeSet<ObjectRef>,
     /// Attempts in a row without anything good.
     failures: u32,
     /// Whether the reader has been told of a loss and not yet of its end.
@@ -97,6 +100,11 @@ impl Watch {
         let patience = Patience { tries: 1, ..self.cluster.patience };
         match self.cluster.list(&self.selection, patience).await {
             Ok((items, version)) => {
+                let listed: BTreeSet<ObjectRef> = items.iter().filter_map(ObjectRef::of).collect();
+                // Deleted while nobody watched: its end was never an event.
+                let gone = self.known.difference(&listed).cloned().map(WatchEvent::Gone);
+                self.queue.extend(gone);
+                self.known = listed;
                 self.queue.extend(items.into_iter().map(WatchEvent::Present));
                 self.queue.push_back(WatchEvent::Listed);
                 self.version = version;
@@ -194,12 +202,16 @@ impl Watch {
         match event.get("type").and_then(Value::as_str) {
             Some("ADDED" | "MODIFIED") => {
                 self.good(&object);
+                self.known.extend(ObjectRef::of(&object));
                 self.queue.push_back(WatchEvent::Present(object));
             }
             Some("DELETED") => {
                 self.good(&object);
                 match ObjectRef::of(&object) {
-                    Some(reference) => self.queue.push_back(WatchEvent::Gone(reference)),
+                    Some(reference) => {
+                        self.known.remove(&reference);
+                        self.queue.push_back(WatchEvent::Gone(reference));
+                    }
                     None => {
                         return Some(self.lose("the watch reported the end of an unnamed object".to_owned()));
                     }
