@@ -252,5 +252,39 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
 
 /// The innermost error says most: `Connection refused (os error 111)`.
 pub(in crate::adapter) fn root_cause(error: &(dyn Error + 'static)) -> String {
+    let closed = chain(error)
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|io| io.kind() == std::io::ErrorKind::UnexpectedEof);
+    if closed {
+        // rustls says it with a link to its manual.
+        return "the connection was closed".to_owned();
+    }
     chain(error).last().map_or_else(String::new, ToString::to_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io;
+
+    #[test]
+    fn the_innermost_cause_is_the_one_that_is_said() {
+        let refused = io::Error::from_raw_os_error(111);
+        let wrapped = io::Error::other(io::Error::other(refused));
+        assert!(root_cause(&wrapped).starts_with("Connection refused"), "{}", root_cause(&wrapped));
+        let closed = io::Error::other(io::Error::new(io::ErrorKind::UnexpectedEof, "see https://example"));
+        assert_eq!(root_cause(&closed), "the connection was closed");
+    }
+
+    #[test]
+    fn retry_after_is_seconds() {
+        let after = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, http::HeaderValue::from_static(value));
+            retry_after(&headers)
+        };
+        assert_eq!(after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), None);
+        assert_eq!(after("-1"), None);
+    }
 }
