@@ -313,7 +313,7 @@ impl<'t> Scanner<'t> {
         }
         if let Some((inner, end)) = quoted(self.text, begin, self.text.len()) {
             let last = line_from(self.text, end);
-            if is_closed(last) && !last.starts_with(['"', '\'']) {
+            if is_closed(last, key.separator) && !last.starts_with(['"', '\'']) {
                 self.push(inner, end - (inner - begin));
                 return (end, false);
             }
@@ -343,7 +343,7 @@ impl<'t> Scanner<'t> {
     /// A flow collection under a secret name: masked whole, unless every name in it is about the secret only.
     fn collection(&mut self, index: usize, key: &Key<'t>, begin: usize) -> usize {
         let end = match balanced(self.text, begin) {
-            Some(end) if is_closed(line_from(self.text, end)) => end,
+            Some(end) if is_closed(line_from(self.text, end), key.separator) => end,
             // What begins with a bracket need not be a collection.
             Some(end) => end + line_from(self.text, end).len(),
             None => self.absorb(index, key.start),
@@ -405,7 +405,7 @@ impl<'t> Scanner<'t> {
                 return begin;
             }
             // What begins with a bracket need not be a collection.
-            if is_closed(line_from(line, end)) { end } else { line.len() }
+            if is_closed(line_from(line, end), key.separator) { end } else { line.len() }
         } else if key.separator == '=' && after.len() == trimmed.len() && !after.starts_with(['"', '\'']) {
             begin + word(trimmed)
         } else if in_brackets(line.get(..key.start).unwrap_or_default()) {
@@ -507,10 +507,12 @@ fn line_from(text: &str, from: usize) -> &str {
     text.get(from..).and_then(|rest| rest.split('\n').next()).unwrap_or_default()
 }
 
-/// Whether a value can have ended before this rest of its line.
-fn is_closed(rest: &str) -> bool {
-    let rest = rest.trim_start_matches([' ', '\t']);
-    rest.trim().is_empty() || rest.starts_with([',', '}', ']', ')', '#', ';', '\\', '"', '\''])
+/// Whether a value can have ended before this rest of its line. Behind `=` as in properties there are no collections and
+/// often no quotes: there the value ends with its line.
+fn is_closed(rest: &str, separator: char) -> bool {
+    let rest = rest.trim();
+    let ends = [',', '}', ']', ')', '#', ';', '\\', '"', '\''];
+    rest.is_empty() || rest == "," || (separator == ':' && rest.starts_with(ends))
 }
 
 /// Whether every name in a collection under a secret name is about the secret only: `{ secretName: tls }`.
@@ -519,26 +521,28 @@ fn is_harmless(inside: &str) -> bool {
     names.peek().is_some() && names.all(|key| name::is_harmless_child(key.name))
 }
 
-/// Where the brackets that open at `begin` are closed.
+/// Where the brackets that open at `begin` are closed; `None` where they do not match.
 fn balanced(text: &str, begin: usize) -> Option<usize> {
-    let mut depth = 0usize;
+    let mut open = Vec::new();
     let mut quote: Option<char> = None;
     let mut escaped = false;
     for (at, c) in text.get(begin..)?.char_indices() {
-        match quote {
+        match (quote, c) {
             _ if escaped => escaped = false,
-            Some('"') if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if matches!(c, '"' | '\'') => quote = Some(c),
-            None if matches!(c, '{' | '[') => depth += 1,
-            None if matches!(c, '}' | ']') => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
+            (Some('"'), '\\') => escaped = true,
+            (Some(begun), c) => quote = Some(begun).filter(|begun| *begun != c),
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '{') => open.push('}'),
+            (None, '[') => open.push(']'),
+            (None, '}' | ']') => {
+                if open.pop() != Some(c) {
+                    return None;
+                }
+                if open.is_empty() {
                     return Some(begin + at + 1);
                 }
             }
-            None => {}
+            (None, _) => {}
         }
     }
     None

@@ -121,16 +121,10 @@ fn pem(text: &str, found: &mut Vec<Found>) {
             && label.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ');
         let body = from + label.len() + 5;
         // A pattern that looks for such blocks has no body of its own.
-        let has_body = text
-            .get(body..)
-            .unwrap_or_default()
-            .replace("\\n", "")
-            .chars()
-            .filter(|c| !c.is_whitespace())
-            .take(16)
-            .filter(|c| c.is_ascii_alphanumeric() || "+/=:-,".contains(*c))
-            .count()
-            == 16;
+        let ahead: String = text.get(body..).unwrap_or_default().chars().take(96).collect();
+        let ahead = ahead.replace("\\n", "");
+        let ahead: Vec<char> = ahead.chars().filter(|c| !c.is_whitespace()).take(16).collect();
+        let has_body = ahead.len() == 16 && ahead.iter().all(|c| c.is_ascii_alphanumeric() || "+/=:-,".contains(*c));
         if !named || PUBLIC.contains(&label) || !has_body {
             continue;
         }
