@@ -1,5 +1,6 @@
 //! From the text of a plan to its model, with every problem at its place.
 
+mod ask;
 mod fields;
 mod step;
 
