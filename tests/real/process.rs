@@ -30,6 +30,9 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Has the kernel end a child when its parent is killed; on systems without it a killed test leaves its children.
+const SETPRIV: &str = "/usr/bin/setpriv";
+
 /// A running child. Dropping it kills it.
 pub struct Process {
     name: String,
@@ -48,7 +51,14 @@ impl Process {
     ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
-        let child = Command::new(program)
+        let mut command = if Path::new(SETPRIV).exists() {
+            let mut command = Command::new(SETPRIV);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+            command
+        } else {
+            Command::new(program)
+        };
+        let child = command
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
