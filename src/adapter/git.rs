@@ -531,6 +531,10 @@ fn classify(start: &[u8]) -> BlobState {
 }
 
 fn blob_state(odb: &Odb<'_>, id: Oid) -> BlobState {
+    // `git add -N` enters it without storing it.
+    if Oid::hash_object(ObjectType::Blob, b"").is_ok_and(|empty| empty == id) {
+        return BlobState::Empty;
+    }
     let Ok((size, ObjectType::Blob)) = odb.read_header(id) else { return BlobState::Unreadable };
     if size == 0 {
         return BlobState::Empty;

@@ -23,6 +23,7 @@ pub mod interpolation;
 pub mod known;
 mod rules;
 
+pub use config_map::{judge_config_maps, judge_new_config_map};
 pub use document::generated_uid;
 pub use known::{Known, KnownDatasource};
 

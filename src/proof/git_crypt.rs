@@ -256,8 +256,7 @@ fn judge_work_tree(key: &Clean, files: &[&MarkedFile], sound: bool) -> Vec<Findi
     let absent = count(BlobState::Absent);
     if absent == files.len() {
         findings.push(Finding::unknown(format!(
-            "the key `{key}` and its filter are there, and none of {} in the work tree to show it",
-            files_of(absent, "marked with it")
+            "the key `{key}` and its filter are there, but no file that is marked with it is in the work tree to show it"
         )));
     } else if findings.is_empty() && sound {
         let empty = count(BlobState::Empty);

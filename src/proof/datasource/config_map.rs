@@ -89,6 +89,28 @@ pub fn judge(case: &Case<'_>) -> Judgement {
     Judgement::of(findings)
 }
 
+/// Judges a ConfigMap that changes, where `created` are the texts of the provisioning documents that the plan creates and
+/// nothing else is known.
+pub fn judge_config_maps(old: &Value, new: &Value, created: &[String]) -> Judgement {
+    judge(&Case { old: Some(old), new, others: None, known: &known_of(new, created), label: LABEL })
+}
+
+/// Judges a ConfigMap that is created, as [`judge_config_maps`].
+pub fn judge_new_config_map(new: &Value, created: &[String]) -> Judgement {
+    judge(&Case { old: None, new, others: None, known: &known_of(new, created), label: LABEL })
+}
+
+/// The data sources of documents that the plan creates; the object's own documents are not beside itself.
+fn known_of(new: &Value, created: &[String]) -> Known {
+    let own: Vec<&str> = entries(new, "/data").into_iter().flatten().filter_map(|(_, text)| text.as_str()).collect();
+    let mut known = Known::default();
+    for text in created.iter().filter(|text| !own.contains(&text.as_str())) {
+        // A document that cannot be read defines nothing that could be relied on; its own step judges it.
+        let _unread = known.add(text, &Clean::from("a document that the plan creates"), true);
+    }
+    known
+}
+
 fn entries<'v>(object: &'v Value, pointer: &str) -> Option<&'v Map<String, Value>> {
     object.pointer(pointer).and_then(Value::as_object)
 }

@@ -40,6 +40,7 @@ pub fn judge(
     let internal = entry.target(field, org, catalogue);
     entry.url(field, internal);
     entry.text(field, "urlDisplayLabel");
+    entry.switch(field, "targetBlank");
     entry.findings
 }
 
@@ -136,6 +137,15 @@ impl Entry<'_> {
             return Given::Judged;
         }
         Given::Seen(seen.text)
+    }
+
+    /// A boolean, which is no text and therefore not interpolated.
+    fn switch(&mut self, field: &Node, key: &str) {
+        let place = self.place;
+        let Some(node) = field.get(key) else { return };
+        if !node.ambiguous_scalars().is_empty() || !matches!(node.to_json(), Ok(Value::Bool(_) | Value::Null)) {
+            self.doubt(format!("{place}.{key} is {}, where Grafana needs true or false", node.describe()));
+        }
     }
 
     fn name(&mut self, field: &Node, names: &[String]) {

@@ -88,7 +88,13 @@ impl<'k> Catalogue<'k> {
     /// The known data sources and those of the new document; `is_new` tells which of them the change creates.
     pub fn new(known: &'k Known, document: &Provisioning, is_new: impl Fn(&Node) -> bool) -> Self {
         let origin = Clean::from("the new document");
-        let here = document.datasources().filter_map(|entry| read(entry, &origin, is_new(entry))).collect();
+        let mut here: Vec<KnownDatasource> =
+            document.datasources().filter_map(|entry| read(entry, &origin, is_new(entry))).collect();
+        for source in here.iter_mut().filter(|source| source.uid.is_none()) {
+            // Grafana finds the stored record by organisation and name, and knows the uid that the document leaves out.
+            let same = |other: &&KnownDatasource| other.name == source.name && other.org == source.org;
+            source.uid = known.datasources.iter().find(same).and_then(|stored| stored.uid.clone());
+        }
         Self { known, here }
     }
 
