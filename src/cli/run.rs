@@ -100,7 +100,8 @@ async fn claimed_run(
     let header = RunHeader {
         plan: Clean::new(&plan.name),
         title: plan.title.clone(),
-        plan_hash: plan_hash(plan),
+        // Keyed, because inputs are part of it.
+        plan_hash: world.key.keyed("plan", plan_hash(plan).as_bytes()).to_string(),
         program: Clean::from(env!("CARGO_PKG_VERSION")),
         cluster: identity.clone(),
         by: world::who(),
