@@ -158,3 +158,89 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::effect::{Create, Delete};
+    use crate::object::ObjectRef;
+    use crate::secret::StateKey;
+    use serde_json::json;
+
+    fn config_map() -> ObjectRef {
+        ObjectRef::new("v1", "ConfigMap", Some("monitoring"), "tempo")
+    }
+
+    fn create() -> Effect {
+        Effect::Create(Create {
+            object: config_map(),
+            manager: "firstlight:tracing:apply-tempo".to_owned(),
+            fields: json!({ "f:data": { "f:a": {} } }),
+            digest: StateKey::new([0; 32]).keyed("fields", b"a"),
+        })
+    }
+
+    fn delete(undoes: u32) -> Effect {
+        Effect::Delete(Delete { undoes: EffectId(undoes), object: config_map(), uid: "u1".to_owned() })
+    }
+
+    fn intended(id: u32, effect: Effect) -> Event {
+        let (phase, step) = (Clean::from("tempo"), Clean::from("apply-tempo"));
+        Event::EffectIntended { id: EffectId(id), phase, step, effect }
+    }
+
+    fn done(id: u32) -> Event {
+        Event::EffectDone { id: EffectId(id), uid: "u1".to_owned() }
+    }
+
+    fn state(events: Vec<Event>) -> State {
+        let stamped: Vec<Stamped> = events
+            .into_iter()
+            .enumerate()
+            .map(|(index, event)| Stamped { seq: index as u64 + 1, at: 1000 + index as u64, event })
+            .collect();
+        State::of(&stamped)
+    }
+
+    #[test]
+    fn an_intent_without_an_outcome_is_unknown_and_stands_for_nothing() {
+        let state = state(vec![intended(1, create())]);
+        assert_eq!(state.unknown().count(), 1);
+        assert_eq!(state.standing().count(), 0);
+        assert_eq!(state.next_id(), EffectId(2));
+    }
+
+    #[test]
+    fn what_is_done_stands_until_its_undo_is_done() {
+        let events = vec![intended(1, create()), done(1), intended(2, delete(1))];
+        assert_eq!(
+            state(events.clone()).standing().count(),
+            1,
+            "an undo that is only intended undoes nothing"
+        );
+        let events = [events, vec![done(2)]].concat();
+        let state = state(events);
+        assert_eq!(state.standing().count(), 0);
+        assert_eq!(state.effects[&EffectId(1)].standing, Standing::Undone);
+    }
+
+    #[test]
+    fn a_settled_effect_is_what_the_cluster_shows() {
+        let settled = |settlement| state(vec![intended(1, create()), settled_as(settlement)]);
+        assert_eq!(settled(Settlement::Done { uid: "u1".to_owned() }).standing().count(), 1);
+        assert_eq!(settled(Settlement::NotDone).standing().count(), 0);
+        let foreign = settled(Settlement::Foreign { what: Clean::from("is another's") });
+        assert_eq!((foreign.standing().count(), foreign.unknown().count()), (0, 0));
+    }
+
+    fn settled_as(settlement: Settlement) -> Event {
+        Event::EffectSettled { id: EffectId(1), settlement }
+    }
+
+    #[test]
+    fn what_an_undo_keeps_still_stands_and_what_is_gone_does_not() {
+        let skipped = |gone| Event::UndoSkipped { id: EffectId(1), reason: Clean::from("holds data"), gone };
+        assert_eq!(state(vec![intended(1, create()), done(1), skipped(false)]).standing().count(), 1);
+        assert_eq!(state(vec![intended(1, create()), done(1), skipped(true)]).standing().count(), 0);
+    }
+}

@@ -334,3 +334,70 @@ fn given_back(live: &Value, manager: &str, owners: &[Owner]) -> Vec<Value> {
     }
     kept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OURS: &str = "firstlight:tracing:datasource-loki";
+
+    fn entry(manager: &str, operation: &str, fields: Value) -> Value {
+        json!({
+            "manager": manager, "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "time": "2026-11-23T03:00:00Z", "fieldsV1": fields,
+        })
+    }
+
+    fn object(entries: &[Value]) -> Value {
+        json!({ "metadata": { "name": "x", "managedFields": entries } })
+    }
+
+    fn owner(entry: &Value) -> Owner {
+        let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
+        Owner {
+            manager: text("manager"),
+            operation: text("operation"),
+            subresource: String::new(),
+            entry: entry.clone(),
+        }
+    }
+
+    #[test]
+    fn an_owner_that_lost_all_its_fields_comes_back_whole() {
+        let terraform = entry("Terraform", "Apply", json!({ "f:data": { "f:a.yaml": {} } }));
+        let ours = entry(OURS, "Apply", json!({ "f:data": { "f:a.yaml": {} } }));
+        let back = given_back(&object(&[ours]), OURS, &[owner(&terraform)]);
+        assert_eq!(back, [terraform]);
+    }
+
+    #[test]
+    fn an_owner_that_kept_fields_gets_only_the_taken_ones_back() {
+        let before = entry("Terraform", "Update", json!({ "f:data": { ".": {}, "f:a": {}, "f:b": {} } }));
+        let kept = entry("Terraform", "Update", json!({ "f:data": { ".": {}, "f:b": {}, "f:new": {} } }));
+        let ours = entry(OURS, "Apply", json!({ "f:data": { "f:a": {} } }));
+        let back = given_back(&object(&[kept, ours]), OURS, &[owner(&before)]);
+        let fields = json!({ "f:data": { ".": {}, "f:a": {}, "f:b": {}, "f:new": {} } });
+        assert_eq!(back, [entry("Terraform", "Update", fields)]);
+    }
+
+    #[test]
+    fn our_own_entry_of_an_earlier_run_comes_back() {
+        let earlier = entry(OURS, "Apply", json!({ "f:data": { "f:a": {} } }));
+        let now = entry(OURS, "Apply", json!({ "f:data": { "f:a": {}, "f:b": {} } }));
+        let stray = entry(OURS, "Update", json!({ "f:data": { "f:b": {} } }));
+        let other = entry("kubectl", "Update", json!({ "f:data": { "f:c": {} } }));
+        let back = given_back(&object(&[now, stray, other.clone()]), OURS, &[owner(&earlier)]);
+        assert_eq!(back, [other, earlier]);
+    }
+
+    #[test]
+    fn housekeeping_and_our_own_steps_are_no_foreign_touch_and_people_are() {
+        let live = object(&[
+            entry("kube-controller-manager", "Update", json!({ "f:metadata": { "f:annotations": {} } })),
+            entry("firstlight:tracing:env-tripit", "Apply", json!({ "f:data": { "f:a": {} } })),
+            entry("kubectl-edit", "Update", json!({ "f:data": { "f:mine": {} } })),
+        ]);
+        let touched = touched(&live, OURS);
+        assert_eq!(touched, [Clean::from("data.mine is owned by kubectl-edit")]);
+    }
+}

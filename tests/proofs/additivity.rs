@@ -23,8 +23,16 @@ fn scalar() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         (0..5_i64).prop_map(Value::from),
         Just(Value::Null),
-        prop_oneof![Just(""), Just("a"), Just("yes"), Just("x: y"), Just("$VALUE"), Just("30s"), Just("# no comment")]
-            .prop_map(Value::from),
+        prop_oneof![
+            Just(""),
+            Just("a"),
+            Just("yes"),
+            Just("x: y"),
+            Just("$VALUE"),
+            Just("30s"),
+            Just("# no comment")
+        ]
+        .prop_map(Value::from),
     ]
 }
 
@@ -37,7 +45,10 @@ fn settings() -> impl Strategy<Value = Value> {
                 .prop_map(|map| Value::Object(map.into_iter().collect::<Map<_, _>>())),
         ]
     });
-    (proptest::collection::btree_map("[e-h]", tree, 0..3), proptest::option::of(proptest::collection::vec(field(), 0..3)))
+    (
+        proptest::collection::btree_map("[e-h]", tree, 0..3),
+        proptest::option::of(proptest::collection::vec(field(), 0..3)),
+    )
         .prop_map(|(map, fields)| {
             let mut map: Map<String, Value> = map.into_iter().collect();
             if let Some(fields) = fields {
@@ -65,7 +76,11 @@ fn datasource(name: &'static str) -> impl Strategy<Value = Value> {
     let optional = |value: &'static str| proptest::option::of(Just(value));
     (
         (optional("loki"), optional("http://loki:3100"), optional("proxy")),
-        (proptest::option::of(any::<bool>()), proptest::option::of(0..2_i64), proptest::option::of(settings())),
+        (
+            proptest::option::of(any::<bool>()),
+            proptest::option::of(0..2_i64),
+            proptest::option::of(settings()),
+        ),
     )
         .prop_map(move |((uid, url, access), (default, org, settings))| {
             let mut map = Map::new();
@@ -88,7 +103,12 @@ fn datasource(name: &'static str) -> impl Strategy<Value = Value> {
 }
 
 fn document() -> impl Strategy<Value = Value> {
-    (datasource("Loki"), proptest::option::of(datasource("Other")), proptest::option::of(any::<bool>()), any::<bool>())
+    (
+        datasource("Loki"),
+        proptest::option::of(datasource("Other")),
+        proptest::option::of(any::<bool>()),
+        any::<bool>(),
+    )
         .prop_map(|(first, second, prune, deletes)| {
             let list: Vec<Value> = std::iter::once(first).chain(second).collect();
             let mut document = json!({ "apiVersion": 1, "datasources": list });
@@ -113,9 +133,22 @@ enum Mutation {
 
 fn mutation() -> impl Strategy<Value = Mutation> {
     let key = prop_oneof![
-        Just("uid"), Just("name"), Just("type"), Just("url"), Just("access"), Just("isDefault"), Just("orgId"),
-        Just("prune"), Just("deleteDatasources"), Just("jsonData"), Just("derivedFields"), Just("matcherType"),
-        Just("datasourceUid"), Just("a"), Just("e"), Just("basicAuth"),
+        Just("uid"),
+        Just("name"),
+        Just("type"),
+        Just("url"),
+        Just("access"),
+        Just("isDefault"),
+        Just("orgId"),
+        Just("prune"),
+        Just("deleteDatasources"),
+        Just("jsonData"),
+        Just("derivedFields"),
+        Just("matcherType"),
+        Just("datasourceUid"),
+        Just("a"),
+        Just("e"),
+        Just("basicAuth"),
     ];
     let value = prop_oneof![
         3 => scalar(),
@@ -128,8 +161,12 @@ fn mutation() -> impl Strategy<Value = Mutation> {
     prop_oneof![
         any::<Index>().prop_map(Mutation::Remove),
         (any::<Index>(), scalar()).prop_map(|(at, value)| Mutation::Replace(at, value)),
-        (any::<Index>(), 0..4_usize, key, value)
-            .prop_map(|(at, position, key, value)| Mutation::Insert(at, position, key.to_owned(), value)),
+        (any::<Index>(), 0..4_usize, key, value).prop_map(|(at, position, key, value)| Mutation::Insert(
+            at,
+            position,
+            key.to_owned(),
+            value
+        )),
         any::<Index>().prop_map(Mutation::Swap),
     ]
 }
@@ -137,7 +174,9 @@ fn mutation() -> impl Strategy<Value = Mutation> {
 /// Pointers of all values but the root.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     let children: Vec<(String, &Value)> = match value {
-        Value::Array(items) => items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect(),
+        Value::Array(items) => {
+            items.iter().enumerate().map(|(index, item)| (index.to_string(), item)).collect()
+        }
         Value::Object(map) => map.iter().map(|(key, value)| (key.clone(), value)).collect(),
         _ => Vec::new(),
     };
@@ -156,7 +195,8 @@ fn mutate(document: &mut Value, mutation: &Mutation) {
     }
     let collections = |document: &Value| -> Vec<String> {
         let all = std::iter::once(String::new()).chain(places.clone());
-        all.filter(|place| document.pointer(place).is_some_and(|value| value.is_array() || value.is_object())).collect()
+        all.filter(|place| document.pointer(place).is_some_and(|value| value.is_array() || value.is_object()))
+            .collect()
     };
     match mutation {
         Mutation::Remove(index) => {
@@ -182,7 +222,9 @@ fn mutate(document: &mut Value, mutation: &Mutation) {
         }
         Mutation::Swap(index) => {
             let collections = collections(document);
-            if let Value::Array(items) = document.pointer_mut(&collections[index.index(collections.len())]).unwrap() {
+            if let Value::Array(items) =
+                document.pointer_mut(&collections[index.index(collections.len())]).unwrap()
+            {
                 items.reverse();
             }
         }
@@ -252,7 +294,8 @@ fn render(value: &Value, indent: usize, turn: usize, out: &mut String) {
 }
 
 fn nested(value: &Value, indent: usize, turn: usize, out: &mut String) {
-    let filled = value.as_object().is_some_and(|map| !map.is_empty()) || value.as_array().is_some_and(|list| !list.is_empty());
+    let filled = value.as_object().is_some_and(|map| !map.is_empty())
+        || value.as_array().is_some_and(|list| !list.is_empty());
     if filled {
         out.push('\n');
         render(value, indent, turn, out);

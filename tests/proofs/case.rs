@@ -9,8 +9,11 @@ use std::path::{Path, PathBuf};
 /// The case folders of a proof, sorted.
 pub fn cases(proof: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proofs").join(proof);
-    let mut cases: Vec<PathBuf> =
-        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut cases: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     cases.sort();
     cases
 }
@@ -34,13 +37,15 @@ pub fn value(name: &str, text: &str) -> Value {
 
 /// `None`, or what is wrong with the judgement.
 pub fn mismatch(case: &Path, judgement: &Judgement) -> Option<String> {
-    let expected = value("expected.yaml", &file(case, "expected.yaml").expect("every case has expected.yaml"));
+    let expected =
+        value("expected.yaml", &file(case, "expected.yaml").expect("every case has expected.yaml"));
     let verdict = expected["verdict"].as_str().unwrap();
     let says = expected["says"].as_str().unwrap();
     let shown = serde_json::to_value(judgement.verdict).unwrap();
     let said = judgement.findings.iter().any(|finding| {
         finding.verdict == judgement.verdict
-            && (finding.text.as_str().contains(says) || finding.hint.as_ref().is_some_and(|hint| hint.as_str().contains(says)))
+            && (finding.text.as_str().contains(says)
+                || finding.hint.as_ref().is_some_and(|hint| hint.as_str().contains(says)))
     });
     if shown == verdict && said {
         return None;

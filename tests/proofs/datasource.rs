@@ -1,8 +1,8 @@
 //! datasource: cases.
 
 use crate::case::{cases, file, mismatch, report, value};
-use firstlight::proof::datasource::{Known, KnownDatasource, config_map, judge};
 use firstlight::proof::Judgement;
+use firstlight::proof::datasource::{Known, KnownDatasource, config_map, judge};
 use firstlight::text::Clean;
 use std::path::Path;
 

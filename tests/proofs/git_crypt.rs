@@ -27,7 +27,8 @@ fn cases_are_judged_as_expected() {
                 make(&description, folder.path())
             };
             let path = description["look_in"].as_str().map_or(path.clone(), |inside| path.join(inside));
-            let wanted = if description["asked"].as_bool() == Some(false) { Wanted::Enclosing } else { Wanted::Asked };
+            let wanted =
+                if description["asked"].as_bool() == Some(false) { Wanted::Enclosing } else { Wanted::Asked };
             mismatch(case, &judge(&GitRepository::new(path).read(), wanted))
         })
         .collect();
@@ -48,7 +49,24 @@ impl Numbers {
     }
 
     fn line(&mut self) -> String {
-        let part = ["a", "b", "ab", "*", "**", "?", "[ab]", "[!a]*", "[[:alpha:]]", "*.k", "a*", "*b*", "\\a", "x y", "a**", "[a"];
+        let part = [
+            "a",
+            "b",
+            "ab",
+            "*",
+            "**",
+            "?",
+            "[ab]",
+            "[!a]*",
+            "[[:alpha:]]",
+            "*.k",
+            "a*",
+            "*b*",
+            "\\a",
+            "x y",
+            "a**",
+            "[a",
+        ];
         let mut pattern: Vec<&str> = (0..=self.below(3)).map(|_| self.pick(&part)).collect();
         if self.below(4) == 0 {
             pattern.insert(0, "");
@@ -65,8 +83,22 @@ impl Numbers {
             pattern = format!("\"{pattern}\"");
         }
         let attribute = [
-            "filter=git-crypt", "filter=git-crypt", "filter=git-crypt", "filter=git-crypt-team", "filter=other", "-filter",
-            "!filter", "filter", "m", "n", "-m", "!m", "diff=git-crypt", "bad/name", "-n=x", "text",
+            "filter=git-crypt",
+            "filter=git-crypt",
+            "filter=git-crypt",
+            "filter=git-crypt-team",
+            "filter=other",
+            "-filter",
+            "!filter",
+            "filter",
+            "m",
+            "n",
+            "-m",
+            "!m",
+            "diff=git-crypt",
+            "bad/name",
+            "-n=x",
+            "text",
         ];
         let attributes: Vec<&str> = (0..=self.below(3)).map(|_| self.pick(&attribute)).collect();
         let blank = self.pick(&[" ", "\t", "  "]);
@@ -80,8 +112,26 @@ impl Numbers {
 }
 
 const PATHS: [&str; 20] = [
-    "a", "b", "ab", "x.k", "x y", "d/a", "d/b", "d/ab", "d/x.k", "d/a b/a", "d/a b/b.k", "e/a/a", "e/a/b", "e/b/ab", "e/b/x.k",
-    "e/b/x y", "abc/a", "f/a/b/a", "f/a/b/b", "f/a/b/ab",
+    "a",
+    "b",
+    "ab",
+    "x.k",
+    "x y",
+    "d/a",
+    "d/b",
+    "d/ab",
+    "d/x.k",
+    "d/a b/a",
+    "d/a b/b.k",
+    "e/a/a",
+    "e/a/b",
+    "e/b/ab",
+    "e/b/x.k",
+    "e/b/x y",
+    "abc/a",
+    "f/a/b/a",
+    "f/a/b/b",
+    "f/a/b/ab",
 ];
 
 #[test]
@@ -113,7 +163,12 @@ fn files_are_marked_as_git_marks_them() {
                 let text = numbers.attributes();
                 texts.push_str(&format!("{place}: {text:?}\n"));
                 let tracked = numbers.below(3) > 0;
-                write(&format!("{place}.gitattributes"), text.as_bytes(), tracked, !tracked || numbers.below(4) > 0);
+                write(
+                    &format!("{place}.gitattributes"),
+                    text.as_bytes(),
+                    tracked,
+                    !tracked || numbers.below(4) > 0,
+                );
             }
         }
         if numbers.below(3) == 0 {
@@ -200,7 +255,13 @@ fn every_file_is_judged_as_by_git_crypt_status() {
             run("git", root, &arguments);
             run("git", root, &["commit", "-qm", "plaintext"]);
         }
-        write(".gitattributes", &format!("{rules}{}", numbers.pick(&["", "b filter=git-crypt\n", "d/a !filter\n", "e/** -filter\n"])));
+        write(
+            ".gitattributes",
+            &format!(
+                "{rules}{}",
+                numbers.pick(&["", "b filter=git-crypt\n", "d/a !filter\n", "e/** -filter\n"])
+            ),
+        );
         let rest: Vec<&str> = PATHS.into_iter().filter(|path| !plain.contains(path)).collect();
         let arguments: Vec<&str> = ["add", "--", ".gitattributes"].into_iter().chain(rest).collect();
         run("git", root, &arguments);
@@ -212,10 +273,11 @@ fn every_file_is_judged_as_by_git_crypt_status() {
         let output = program("git-crypt", root).arg("status").output().unwrap();
         let mut theirs = BTreeMap::new();
         for line in String::from_utf8(output.stdout).unwrap().lines() {
-            let (line, warned) = match line.split_once(" *** WARNING: staged/committed version is NOT ENCRYPTED! ***") {
-                Some((line, _)) => (line, true),
-                None => (line, false),
-            };
+            let (line, warned) =
+                match line.split_once(" *** WARNING: staged/committed version is NOT ENCRYPTED! ***") {
+                    Some((line, _)) => (line, true),
+                    None => (line, false),
+                };
             let line = line.split(" *** WARNING").next().unwrap();
             if let Some(path) = line.strip_prefix("    encrypted: ") {
                 theirs.insert(path.to_owned(), !warned);
@@ -232,13 +294,18 @@ fn every_file_is_judged_as_by_git_crypt_status() {
             .collect();
         assert_eq!(ours, theirs, "seed {seed}");
         let verdict = judge(&Ok(Some(fact.clone())), Wanted::Asked).verdict;
-        let sound = fact.marked.iter().all(|file| file.index != BlobState::Plaintext && file.head != BlobState::Plaintext);
+        let sound = fact
+            .marked
+            .iter()
+            .all(|file| file.index != BlobState::Plaintext && file.head != BlobState::Plaintext);
         seen.extend(ours.values().copied());
         let expected = if sound { "proven" } else { "refuted" };
         assert_eq!(verdict.to_string(), expected, "seed {seed}");
 
         // Locked again, the work tree shows ciphertext.
-        if output.status.success() && program("git", root).args(["diff", "--quiet", "HEAD"]).status().unwrap().success() {
+        if output.status.success()
+            && program("git", root).args(["diff", "--quiet", "HEAD"]).status().unwrap().success()
+        {
             run("git-crypt", root, &["lock", "--all"]);
             let locked = judge(&GitRepository::new(root).read(), Wanted::Asked);
             assert_eq!(locked.verdict.to_string(), "refuted");
@@ -310,7 +377,8 @@ fn every_stage_of_a_conflict_counts() {
     let repository = git2::Repository::init(root).unwrap();
     std::fs::write(root.join(".gitattributes"), "x filter=git-crypt\n").unwrap();
     let ids = [CIPHERTEXT, b"plaintext of theirs"].map(|bytes| repository.blob(bytes).unwrap());
-    let mut child = program("git", root).args(["update-index", "--index-info"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        program("git", root).args(["update-index", "--index-info"]).stdin(Stdio::piped()).spawn().unwrap();
     let lines = format!("100644 {0} 1\tx\n100644 {0} 2\tx\n100644 {1} 3\tx\n", ids[0], ids[1]);
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     assert!(child.wait().unwrap().success());

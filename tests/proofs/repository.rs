@@ -30,7 +30,8 @@ pub fn program(name: &str, folder: &Path) -> Command {
 
 /// Runs a program to its good end.
 pub fn run(name: &str, folder: &Path, arguments: &[&str]) -> Output {
-    let output = program(name, folder).args(arguments).output().unwrap_or_else(|error| panic!("{name}: {error}"));
+    let output =
+        program(name, folder).args(arguments).output().unwrap_or_else(|error| panic!("{name}: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name} {arguments:?}: {errors}");
     output
@@ -94,7 +95,8 @@ pub fn make(case: &Value, folder: &Path) -> PathBuf {
     };
 
     for (place, text) in case["attributes"].as_object().into_iter().flatten() {
-        let path = if place.is_empty() { ".gitattributes".to_owned() } else { format!("{place}/.gitattributes") };
+        let path =
+            if place.is_empty() { ".gitattributes".to_owned() } else { format!("{place}/.gitattributes") };
         let bytes = text.as_str().unwrap().as_bytes();
         let id = repository.blob(bytes).unwrap();
         index.add(&entry(&path, id, 0o100_644)).unwrap();
@@ -156,7 +158,9 @@ pub fn make(case: &Value, folder: &Path) -> PathBuf {
             "default" => ("git-crypt".to_owned(), String::new()),
             name => (format!("git-crypt-{name}"), format!(" --key-name={name}")),
         };
-        config.set_str(&format!("filter.{section}.smudge"), &format!("\"git-crypt\" smudge{option}")).unwrap();
+        config
+            .set_str(&format!("filter.{section}.smudge"), &format!("\"git-crypt\" smudge{option}"))
+            .unwrap();
         config.set_str(&format!("filter.{section}.clean"), &format!("\"git-crypt\" clean{option}")).unwrap();
         config.set_str(&format!("filter.{section}.required"), "true").unwrap();
     }
@@ -170,7 +174,8 @@ pub fn make(case: &Value, folder: &Path) -> PathBuf {
         write(&root, ".git/info/attributes", text.as_bytes());
     }
     for arguments in case["git"].as_array().into_iter().flatten() {
-        let arguments: Vec<&str> = arguments.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+        let arguments: Vec<&str> =
+            arguments.as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
         run("git", &top, &arguments);
     }
     top

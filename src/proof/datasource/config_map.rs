@@ -102,7 +102,8 @@ pub fn judge_new_config_map(new: &Value, created: &[String]) -> Judgement {
 
 /// The data sources of documents that the plan creates; the object's own documents are not beside itself.
 fn known_of(new: &Value, created: &[String]) -> Known {
-    let own: Vec<&str> = entries(new, "/data").into_iter().flatten().filter_map(|(_, text)| text.as_str()).collect();
+    let own: Vec<&str> =
+        entries(new, "/data").into_iter().flatten().filter_map(|(_, text)| text.as_str()).collect();
     let mut known = Known::default();
     for text in created.iter().filter(|text| !own.contains(&text.as_str())) {
         // A document that cannot be read defines nothing that could be relied on; its own step judges it.

@@ -143,7 +143,8 @@ impl Entry<'_> {
     fn switch(&mut self, field: &Node, key: &str) {
         let place = self.place;
         let Some(node) = field.get(key) else { return };
-        if !node.ambiguous_scalars().is_empty() || !matches!(node.to_json(), Ok(Value::Bool(_) | Value::Null)) {
+        if !node.ambiguous_scalars().is_empty() || !matches!(node.to_json(), Ok(Value::Bool(_) | Value::Null))
+        {
             self.doubt(format!("{place}.{key} is {}, where Grafana needs true or false", node.describe()));
         }
     }
