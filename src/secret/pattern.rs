@@ -124,7 +124,8 @@ fn pem(text: &str, found: &mut Vec<Found>) {
         let ahead: String = text.get(body..).unwrap_or_default().chars().take(96).collect();
         let ahead = ahead.replace("\\n", "");
         let ahead: Vec<char> = ahead.chars().filter(|c| !c.is_whitespace()).take(16).collect();
-        let has_body = ahead.len() == 16 && ahead.iter().all(|c| c.is_ascii_alphanumeric() || "+/=:-,".contains(*c));
+        let has_body =
+            ahead.len() == 16 && ahead.iter().all(|c| c.is_ascii_alphanumeric() || "+/=:-,".contains(*c));
         if !named || PUBLIC.contains(&label) || !has_body {
             continue;
         }
