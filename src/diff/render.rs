@@ -64,7 +64,7 @@ pub fn render(
     match (masked(before), masked(after)) {
         (None, None) => page.title(format!("= {object}: absent before and after")),
         (None, Some(after)) => page.whole(kind, &after, Mark::Added, format!("+ {object} (new)")),
-        (Some(before), None) => page.whole(kind, &before, Mark::Removed, format!("- {object} (goes)")),
+        (Some(before), None) => page.whole(kind, &before, Mark::Removed, format!("- {object} (deleted)")),
         (Some(one), Some(other)) => {
             let shown = changes(kind, Some(&one), Some(&other));
             let real = changes(kind, before, after);
@@ -366,3 +366,6 @@ fn cut(text: &str, focus: usize) -> String {
     let (before, after) = (if start > 0 { "…" } else { "" }, if start + WIDTH < length { "…" } else { "" });
     format!("{before}{part}{after} ({length} characters)")
 }
+
+#[cfg(test)]
+mod tests;

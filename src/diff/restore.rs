@@ -119,10 +119,12 @@ impl Restore<'_> {
             return true;
         }
         let emptied = path.get(&self.work).is_some_and(is_empty);
-        if goal.is_empty() && emptied && self.plan.foreign.len() == drifts {
-            if let Some(operations) = put(&mut self.work, path, None, None) {
-                self.plan.operations.extend(operations);
-            }
+        if goal.is_empty()
+            && emptied
+            && self.plan.foreign.len() == drifts
+            && let Some(operations) = put(&mut self.work, path, None, None)
+        {
+            self.plan.operations.extend(operations);
         }
         true
     }

@@ -144,7 +144,8 @@ fn is_plain(text: &str) -> bool {
             | ".nan"
             | "---"
     );
-    let number_like = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+    let number_like = text.contains(|c: char| c.is_ascii_digit())
+        && text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
         && text.chars().all(|c| c.is_ascii_hexdigit() || "+-.:_xoeEZT".contains(c));
     !reserved
         && !number_like

@@ -139,10 +139,8 @@ fn words(name: &str) -> Vec<String> {
             (c.is_uppercase() && (before.is_lowercase() || next.is_some_and(|next| next.is_lowercase())))
                 || (c.is_ascii_digit() != before.is_ascii_digit())
         });
-        if !c.is_alphanumeric() || boundary {
-            if !word.is_empty() {
-                words.push(std::mem::take(&mut word));
-            }
+        if (!c.is_alphanumeric() || boundary) && !word.is_empty() {
+            words.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
             word.extend(c.to_lowercase());
