@@ -59,4 +59,10 @@ impl Api {
     pub async fn create(&self, collection: &str, manager: &str, body: &Value) -> Result<Value> {
         self.send("POST", &format!("{collection}?fieldManager={manager}"), "application/json", body).await
     }
+
+    /// A merge patch with a field manager.
+    pub async fn merge(&self, path: &str, manager: &str, body: &Value) -> Result<Value> {
+        self.send("PATCH", &format!("{path}?fieldManager={manager}"), "application/merge-patch+json", body)
+            .await
+    }
 }

@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::condition::until;
 use crate::snapshot;
 use anyhow::{Context, Result, ensure};
+use futures::future::{LocalBoxFuture, join_all};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -258,6 +259,17 @@ pub async fn exits(mut command: Command, code: i32) -> Result<Output> {
     let output = command.output().await?;
     ensure!(output.status.code() == Some(code), "expected exit {code}: {}", said(&output));
     Ok(output)
+}
+
+/// Plays cases side by side, each in places of its own, and tells of every one that fails.
+pub async fn together(cases: Vec<(&str, LocalBoxFuture<'_, Result<()>>)>) -> Result<()> {
+    let results = join_all(cases.into_iter().map(|(name, case)| async move { (name, case.await) })).await;
+    let failures: Vec<String> = results
+        .into_iter()
+        .filter_map(|(name, result)| Some(format!("{name}: {:?}", result.err()?)))
+        .collect();
+    ensure!(failures.is_empty(), "{}", failures.join("\n\n"));
+    Ok(())
 }
 
 /// The first objects that differ, for a failure.
