@@ -1,5 +1,6 @@
 //! The command line: parse, build the world, run a command, say how it ended.
 
+pub mod approved;
 pub mod ask;
 pub mod exit;
 pub mod gate_text;
@@ -23,7 +24,7 @@ use std::path::PathBuf;
 
 /// Rollouts you can prove: walks an operator through a phased rollout on Kubernetes, and back.
 #[derive(Debug, Parser)]
-#[command(name = "firstlight", version, disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(name = "firstlight", version, arg_required_else_help = true, max_term_width = 80)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +34,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// The kubeconfig's context; `run` and `rollback` without a terminal need it
     #[arg(long, global = true, value_name = "NAME")]
@@ -47,7 +49,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "DIR")]
     pub plans: Option<PathBuf>,
     /// How results are printed; json is JSON Lines of events
-    #[arg(long, global = true, value_enum, default_value_t)]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub output: Output,
     /// Colour
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
@@ -55,7 +57,7 @@ pub struct Global {
     /// Allow contexts that do not verify the server's certificate
     #[arg(long, global = true)]
     pub insecure_skip_tls_verify: bool,
-    /// A line for every effect
+    /// A line for every effect, and every diff
     #[arg(short, long, global = true)]
     pub verbose: bool,
 }
@@ -151,19 +153,29 @@ pub fn main() -> u8 {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE } else { exit::DONE };
+            if !error.use_stderr() {
+                // Help and version. A closed pipe is the reader's choice.
+                let _ = error.print();
+                return exit::DONE;
+            }
+            // What was typed, or pasted, is foreign text.
+            say(Clean::lines(error.render().to_string().trim_end()).as_str());
+            return exit::USAGE;
         }
     };
     let style = Style::new(cli.global.color);
     let result = match cli.command {
         // These need no runtime; starting none keeps them quick.
-        Command::Plan(command) => plan::run(&command, &cli.global, style),
+        Command::Plan(command) => plan::run(&command, &cli.global),
         Command::Runs => runs::list(&cli.global),
         Command::Show(command) => runs::show(&command, &cli.global),
         Command::Preview(command) => asynchronous(preview::run(&command, &cli.global, style)),
         Command::Run(command) => asynchronous(run::run(&command, &cli.global, style)),
         Command::Rollback(command) => asynchronous(rollback::run(&command, &cli.global, style)),
+    };
+    let result = match (result, output::lost()) {
+        (Ok(_), Some(cause)) => Err(Failure::failed(format!("stdout could not be written: {cause}"))),
+        (result, _) => result,
     };
     match result {
         Ok(code) => code,

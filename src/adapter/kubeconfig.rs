@@ -15,12 +15,16 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use std::error::Error;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// For TCP and TLS to the API server.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The largest kubeconfig that is read, in bytes.
+const LIMIT: u64 = 16 << 20;
 
 /// The context's name where a pod's own service account is used.
 pub const IN_CLUSTER: &str = "in-cluster";
@@ -115,6 +119,9 @@ impl ConnectError {
         match self {
             Self::NoKubeconfig(_) => Some("name one with --kubeconfig, or set KUBECONFIG".to_owned()),
             Self::UnknownContext { nearest: Some(nearest), .. } => Some(format!("did you mean {nearest}?")),
+            Self::UnknownContext { known, .. } | Self::NoCurrentContext { known } if known.is_empty() => {
+                Some("name a kubeconfig that has contexts with --kubeconfig, or set KUBECONFIG".to_owned())
+            }
             Self::UnknownContext { .. } | Self::NoCurrentContext { .. } => {
                 Some("name one with --context".to_owned())
             }
@@ -123,7 +130,10 @@ impl ConnectError {
                     .to_owned(),
             ),
             Self::Credentials { .. } => Some("renew the credentials of this context".to_owned()),
-            Self::BadKubeconfig { .. } | Self::BadContext { .. } => None,
+            Self::BadKubeconfig { .. } => Some("repair it, or name another one with --kubeconfig".to_owned()),
+            Self::BadContext { .. } => {
+                Some("repair it in the kubeconfig, or name another one with --context".to_owned())
+            }
         }
     }
 }
@@ -254,16 +264,22 @@ fn read(paths: &[PathBuf], explicit: bool) -> Result<Option<Kubeconfig>, Connect
             path: Clean::new(path.to_string_lossy()),
             what: Clean::new(what),
         };
-        let next = match Kubeconfig::read_from(path) {
-            Ok(next) => next,
-            Err(KubeconfigError::ReadConfig(cause, _)) if cause.kind() == std::io::ErrorKind::NotFound => {
+        let text = match text(path) {
+            Ok(text) => text,
+            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
                 if explicit {
                     return Err(ConnectError::NoKubeconfig(shown(paths)));
                 }
                 continue;
             }
-            Err(KubeconfigError::ReadConfig(cause, _)) => {
-                return Err(bad(format!("could not be read: {cause}")));
+            Err(cause) => return Err(bad(format!("could not be read: {cause}"))),
+        };
+        let next = match Kubeconfig::from_yaml(&text) {
+            Ok(mut next) => {
+                if let Some(folder) = path.parent() {
+                    beside(folder, &mut next);
+                }
+                next
             }
             Err(KubeconfigError::Parse(cause)) => {
                 let place = cause
@@ -282,6 +298,58 @@ fn read(paths: &[PathBuf], explicit: bool) -> Result<Option<Kubeconfig>, Connect
         });
     }
     Ok(merged)
+}
+
+/// The text of a kubeconfig: UTF-8, or UTF-16 with its mark, as kubectl reads it. kube's own reader panics at UTF-16 of
+/// an odd length (kube-client 5.0.0 src/config/file_config.rs) and reads without a limit.
+fn text(path: &Path) -> std::io::Result<String> {
+    use std::io::{Error, ErrorKind};
+    let invalid = |what: &str| Error::new(ErrorKind::InvalidData, what.to_owned());
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(invalid("it is too large for a kubeconfig"));
+    }
+    let wide = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Option<Vec<u16>> =
+            bytes.chunks(2).map(|pair| <[u8; 2]>::try_from(pair).ok().map(unit)).collect();
+        units.and_then(|units| String::from_utf16(&units).ok()).ok_or_else(|| invalid("it is not UTF-16"))
+    };
+    match bytes.as_slice() {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => {
+            String::from_utf8(rest.to_vec()).map_err(|_| invalid("it is not UTF-8"))
+        }
+        _ => String::from_utf8(bytes).map_err(|_| invalid("it is not UTF-8")),
+    }
+}
+
+/// Makes relative paths start at the kubeconfig's folder, as client-go does (`GetClusterFileReferences`,
+/// `GetAuthInfoFileReferences` in client-go tools/clientcmd/loader.go); a plugin's command only if it has a `/`.
+fn beside(folder: &Path, kubeconfig: &mut Kubeconfig) {
+    let absolute = |path: &mut Option<String>| {
+        if let Some(text) = path
+            && !text.is_empty()
+            && Path::new(text.as_str()).is_relative()
+            && let Some(joined) = folder.join(text.as_str()).to_str()
+        {
+            *path = Some(joined.to_owned());
+        }
+    };
+    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
+        absolute(&mut cluster.certificate_authority);
+    }
+    for user in kubeconfig.auth_infos.iter_mut().filter_map(|named| named.auth_info.as_mut()) {
+        absolute(&mut user.client_certificate);
+        absolute(&mut user.client_key);
+        absolute(&mut user.token_file);
+        if let Some(exec) = &mut user.exec
+            && exec.command.as_ref().is_some_and(|command| command.contains('/'))
+        {
+            absolute(&mut exec.command);
+        }
+    }
 }
 
 fn shown(paths: &[PathBuf]) -> Clean {

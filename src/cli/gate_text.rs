@@ -4,13 +4,30 @@ use super::output::{Role, paint, paint_line};
 use super::reader::{judgement_lines, verdict_role, verdict_word};
 use crate::diff::render::{self, Line};
 use crate::effect::{Class, Effect};
+use crate::object::ObjectRef;
 use crate::rollout::gate::GateStep;
-use crate::rollout::preview::{Decision, Preview};
+use crate::rollout::preview::{Block, Decision, Preview};
 use crate::rollout::undo::{Item, Undo};
 use crate::secret::Masker;
+use crate::text::Clean;
 
 /// The lines of one step: its proofs, then each object's change.
 pub fn step(step: &GateStep, masker: &mut Masker, colour: bool) -> Vec<String> {
+    let mut lines = proofs(step, colour);
+    for preview in &step.previews {
+        lines.extend(object(preview, masker, colour));
+    }
+    lines.extend(unchanged(step, colour));
+    lines
+}
+
+fn unchanged(step: &GateStep, colour: bool) -> Option<String> {
+    let same = step.previews.iter().filter(|preview| matches!(preview.decision, Decision::Same)).count();
+    let plural = if same == 1 { "object is" } else { "objects are" };
+    (same > 0).then(|| paint(&format!("  {same} {plural} as the plan wants"), Role::Dim, colour))
+}
+
+fn proofs(step: &GateStep, colour: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for (proof, judgement) in &step.proofs {
         let mut word = verdict_word(judgement.verdict);
@@ -22,14 +39,6 @@ pub fn step(step: &GateStep, masker: &mut Masker, colour: bool) -> Vec<String> {
             ));
         }
     }
-    let same = step.previews.iter().filter(|preview| matches!(preview.decision, Decision::Same)).count();
-    for preview in &step.previews {
-        lines.extend(object(preview, masker, colour));
-    }
-    if same > 0 {
-        let plural = if same == 1 { "object is" } else { "objects are" };
-        lines.push(paint(&format!("  {same} {plural} as the plan wants"), Role::Dim, colour));
-    }
     lines
 }
 
@@ -37,13 +46,7 @@ fn object(preview: &Preview, masker: &mut Masker, colour: bool) -> Vec<String> {
     let object = &preview.intent.object;
     match &preview.decision {
         Decision::Same => Vec::new(),
-        Decision::Blocked(block) => {
-            let mut lines = vec![format!("  {} {}", paint("blocked  ", Role::Bad, colour), block.reason)];
-            if let Some(hint) = &block.hint {
-                lines.push(format!("            hint: {hint}"));
-            }
-            lines
-        }
+        Decision::Blocked(block) => blocked(block, colour),
         Decision::Later(why) => {
             let mut lines =
                 indented(&render::render(object, None, Some(&preview.intent.body), masker), colour);
@@ -58,8 +61,7 @@ fn object(preview: &Preview, masker: &mut Masker, colour: bool) -> Vec<String> {
             };
             let mut lines = indented(&render::render(object, before, after, masker), colour);
             for (path, owners) in &planned.taken {
-                let from = if owners.is_empty() { "nobody".to_owned() } else { owners.join(", ") };
-                lines.push(format!("    takes {path} from {}", crate::text::Clean::new(from)));
+                lines.push(format!("    takes {path} from {}", names(owners)));
             }
             match &planned.class {
                 Class::Reversible => {}
@@ -72,8 +74,70 @@ fn object(preview: &Preview, masker: &mut Masker, colour: bool) -> Vec<String> {
     }
 }
 
+fn blocked(block: &Block, colour: bool) -> Vec<String> {
+    let reason = format!("  {} {}", paint("blocked  ", Role::Bad, colour), block.reason);
+    let hint = block.hint.as_ref().map(|hint| format!("            hint: {hint}"));
+    std::iter::once(reason).chain(hint).collect()
+}
+
 fn indented(lines: &[Line], colour: bool) -> Vec<String> {
     lines.iter().map(|line| format!("  {}", paint_line(line, colour))).collect()
+}
+
+/// The lines of one step with a line for each object instead of its diff.
+pub fn brief(step: &GateStep, colour: bool) -> Vec<String> {
+    let mut lines = proofs(step, colour);
+    lines.extend(rows(step, colour));
+    lines.extend(unchanged(step, colour));
+    lines
+}
+
+/// What a gate would change, a line for each object, and the totals.
+pub fn summary(steps: &[GateStep], colour: bool) -> Vec<String> {
+    let mut lines: Vec<String> = steps.iter().flat_map(|step| rows(step, colour)).collect();
+    lines.push(format!("  {}", totals(steps)));
+    lines
+}
+
+fn rows(step: &GateStep, colour: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    for preview in &step.previews {
+        let object = &preview.intent.object;
+        match &preview.decision {
+            Decision::Same => {}
+            Decision::Later(_) => {
+                lines.push(row("create", Role::Good, object, "once its namespace exists", colour))
+            }
+            Decision::Blocked(block) => lines.extend(blocked(block, colour)),
+            Decision::Change(planned) => {
+                let (role, more) = match &planned.effect {
+                    Effect::Create(_) => (Role::Good, String::new()),
+                    _ => (Role::Doubt, count(planned.changes.len(), "field")),
+                };
+                lines.push(row(planned.effect.verb(), role, object, &more, colour));
+                for (path, owners) in &planned.taken {
+                    lines.push(format!("            takes {path} from {}", names(owners)));
+                }
+                if let Class::LeavesResidue(what) = &planned.class {
+                    lines.push(format!("            {} {what}", paint("residue:", Role::Doubt, colour)));
+                }
+            }
+        }
+    }
+    lines
+}
+
+fn row(word: &str, role: Role, object: &ObjectRef, more: &str, colour: bool) -> String {
+    let more = if more.is_empty() { String::new() } else { format!(" ({more})") };
+    format!("  {} {object}{more}", paint(&format!("{word:<9}"), role, colour))
+}
+
+fn count(number: usize, word: &str) -> String {
+    format!("{number} {word}{}", if number == 1 { "" } else { "s" })
+}
+
+fn names(owners: &[String]) -> Clean {
+    if owners.is_empty() { Clean::from("nobody") } else { Clean::new(owners.join(", ")) }
 }
 
 /// One line that says what a step's effects are and how they are undone.

@@ -27,7 +27,8 @@ pub struct PastRun {
 /// # Errors
 /// It is not there, it ended before it began, or its journal is damaged.
 pub fn read(state: &StateDir, id: &str) -> Result<PastRun, Failure> {
-    let id = RunId::parse(id).map_err(|error| Failure::usage(error.to_string()))?;
+    let id = RunId::parse(id)
+        .map_err(|error| Failure::usage(error.to_string()).hint("`firstlight runs` lists the runs"))?;
     let bytes = state.read_run(id.as_str()).map_err(|error| of_store(&error))?;
     replayed(id, &bytes).map_err(|(id, error)| unreadable(&id, &error))
 }
@@ -37,7 +38,8 @@ pub fn read(state: &StateDir, id: &str) -> Result<PastRun, Failure> {
 /// # Errors
 /// It is not there, or its journal is damaged.
 pub fn begun(state: &StateDir, id: &str) -> Result<Option<PastRun>, Failure> {
-    let id = RunId::parse(id).map_err(|error| Failure::usage(error.to_string()))?;
+    let id = RunId::parse(id)
+        .map_err(|error| Failure::usage(error.to_string()).hint("`firstlight runs` lists the runs"))?;
     let bytes = state.read_run(id.as_str()).map_err(|error| of_store(&error))?;
     match replayed(id, &bytes) {
         Ok(past) => Ok(Some(past)),
@@ -81,7 +83,10 @@ pub fn ids(state: &StateDir) -> Result<Vec<String>, Failure> {
 
 /// A failure of the state directory.
 pub fn of_store(error: &StoreError) -> Failure {
-    let failure = Failure::failed(error.to_string());
+    let failure = match error {
+        StoreError::NoSuchRun(_) | StoreError::NotARun(_) => Failure::usage(error.to_string()),
+        _ => Failure::failed(error.to_string()),
+    };
     match error.hint() {
         Some(hint) => failure.hint(hint),
         None => failure,

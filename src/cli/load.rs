@@ -6,6 +6,7 @@ use crate::secret::is_secret_key;
 use crate::text::Clean;
 use crate::yaml::{Problem, Source};
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The largest file that is read as a plan or manifest, in bytes; what is larger is no plan.
@@ -24,6 +25,10 @@ pub fn bundle(global: &Global) -> Result<Bundle, Failure> {
 
 /// The files of `plans/` and `assets/` below a folder, by path from there.
 fn folder_files(root: &Path) -> Result<Vec<(String, String)>, Failure> {
+    if !root.is_dir() {
+        let text = format!("{} is not a folder", Clean::new(root.display().to_string()));
+        return Err(Failure::usage(text).hint("name the folder that holds plans/ and assets/"));
+    }
     let mut files = Vec::new();
     for part in ["plans", "assets"] {
         if root.join(part).is_dir() {
@@ -31,7 +36,8 @@ fn folder_files(root: &Path) -> Result<Vec<(String, String)>, Failure> {
         }
     }
     if files.is_empty() {
-        let text = format!("{} has no plans/ or assets/ with YAML files", root.display());
+        let text =
+            format!("{} has no plans/ or assets/ with YAML files", Clean::new(root.display().to_string()));
         return Err(Failure::usage(text).hint("name the folder that holds plans/ and assets/"));
     }
     Ok(files)
@@ -49,6 +55,8 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> Res
         let below = folder.join(entry.file_name());
         if kind.is_dir() {
             collect(root, &below, files)?;
+        } else if !root.join(&below).is_file() {
+            // A pipe or a device would never end; a link to a file is a file.
         } else if below.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
             let text = read(&root.join(&below))?;
             files.push((below.to_string_lossy().replace('\\', "/"), text));
@@ -63,16 +71,15 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> Res
 /// It is not there, too large, or not UTF-8 (with the position).
 pub fn read(path: &Path) -> Result<String, Failure> {
     let name = Clean::new(path.display().to_string());
-    let metadata =
-        std::fs::metadata(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
-    if metadata.len() > LIMIT {
-        return Err(Failure::usage(format!(
-            "{name} has {} bytes; a plan has at most {LIMIT}",
-            metadata.len()
-        )));
+    let unreadable = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    // Pipes and devices have no length to ask for.
+    file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > LIMIT {
+        return Err(Failure::usage(format!("{name} has more than {LIMIT} bytes, and a plan never does"))
+            .hint("name the plan's YAML file"));
     }
-    let bytes =
-        std::fs::read(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::usage(format!("{name} is not UTF-8 from byte {at}")).hint("save it as UTF-8")
@@ -119,13 +126,30 @@ pub fn plan(args: &PlanArgs, global: &Global) -> Result<Plan, Failure> {
     plan::load(&source, bundle.assets(), &settings).map_err(|problems| failure(&problems))
 }
 
-/// All problems as one failure.
+/// All problems as one failure. What is wrong in the same way at many places is shown once, with the other places.
 pub fn failure(problems: &[Problem]) -> Failure {
-    let texts: Vec<String> =
-        problems.iter().map(|problem| problem.to_string().trim_end().to_owned()).collect();
-    let text = match texts.len() {
+    let mut groups: Vec<(&Problem, Vec<String>)> = Vec::new();
+    for problem in problems {
+        let same = groups
+            .iter_mut()
+            .find(|(first, _)| first.message == problem.message && first.hint == problem.hint);
+        match same {
+            Some((_, places)) => {
+                places.push(format!("{}:{}:{}", problem.source, problem.span.line, problem.span.column));
+            }
+            None => groups.push((problem, Vec::new())),
+        }
+    }
+    let texts: Vec<String> = groups
+        .iter()
+        .map(|(problem, places)| {
+            let also: String = places.iter().map(|place| format!("\n  also at {place}")).collect();
+            format!("{}{also}", problem.to_string().trim_end())
+        })
+        .collect();
+    let text = match problems.len() {
         1 => texts.concat(),
-        n => format!("{n} problems\n{}", texts.join("\n")),
+        n => format!("{n} problems, nothing was done\n{}", texts.join("\n")),
     };
     Failure::usage(text)
 }

@@ -1,7 +1,8 @@
 //! Where text goes: data to stdout, everything else to stderr, colour only where a terminal shows it.
 
 use crate::diff::render::{Line, Mark};
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 /// `--color`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -80,9 +81,22 @@ pub fn paint_line(line: &Line, colour: bool) -> String {
     paint(line.text.as_str(), role, colour)
 }
 
-/// Writes one line to stdout. A closed pipe is the reader's choice, not an error.
+/// Why stdout was not written whole, if it was not.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Writes one line to stdout. A closed pipe is the reader's choice; any other failure is kept for [`lost`].
 pub fn data(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
+    let mut out = std::io::stdout().lock();
+    if let Err(cause) = writeln!(out, "{line}").and_then(|()| out.flush())
+        && cause.kind() != ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(cause.to_string());
+    }
+}
+
+/// Why a line that was given to [`data`] did not arrive, such as a full disk.
+pub fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 /// Writes one line to stderr.

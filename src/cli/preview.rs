@@ -1,16 +1,20 @@
 //! `firstlight preview PLAN`
 
+use super::approved::{Approved, Binding};
+use super::ask::Answers;
 use super::load;
-use super::output::{Role, Style, data, paint};
+use super::output::{Role, Style, data, paint, say};
 use super::world::{self, Manner};
 use super::{Failure, Global, Output, PlanArgs, exit, gate_text};
-use crate::plan::Plan;
+use crate::plan::{Plan, plan_hash};
 use crate::proof::Verdict;
 use crate::rollout::preview::Decision;
 use crate::rollout::run::{self, StepView};
 use crate::rollout::{self, Halt};
 use crate::secret::Masker;
+use crate::text::Clean;
 use clap::Args;
+use std::path::PathBuf;
 
 /// Shows what a plan would change; writes nothing.
 #[derive(Debug, Args)]
@@ -20,6 +24,12 @@ pub struct Command {
     /// Stops after this phase
     #[arg(long, value_name = "PHASE")]
     until: Option<String>,
+    /// Saves what is shown as an approval for `run --approved FILE`
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+    /// A line for each object instead of its diff
+    #[arg(long)]
+    summary: bool,
     /// Exit with 3 when changes are pending
     #[arg(long)]
     exit_code: bool,
@@ -34,7 +44,7 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
     load::check_phase(&plan, command.until.as_deref())?;
     let (_, key) = world::state_dir()?;
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
-    let manner = Manner { yes: false, style, output: global.output, verbose: global.verbose };
+    let manner = Manner { answers: Answers::Ask, style, output: global.output, verbose: global.verbose };
     let world = world::world(&connection, key, global, &manner, &plan.claim, "preview", &plan.name);
     let mut stop = world.stop.clone();
     let views = tokio::select! {
@@ -55,14 +65,26 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
                 identity.server,
                 identity.version
             ));
-            text(&plan, &views, style.out);
+            text(&plan, &views, command.summary, style.out);
         }
         Output::Json => json(&views),
+    }
+    if let Some(path) = &command.save {
+        let hash = plan_hash(&plan);
+        let binding = Binding { plan: &plan.name, plan_hash: &hash, cluster: &identity };
+        let saved = Clean::new(jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let approved = Approved::of(&views, binding, world::who(), saved, &world.key)?;
+        approved.write(path)?;
+        let changes = match approved.changes() {
+            1 => "1 change".to_owned(),
+            n => format!("{n} changes"),
+        };
+        say(&format!("saved the approval of {changes} in {}", Clean::new(path.display().to_string())));
     }
     Ok(code(&views, command.exit_code))
 }
 
-fn text(plan: &Plan, views: &[StepView], colour: bool) {
+fn text(plan: &Plan, views: &[StepView], summary: bool, colour: bool) {
     let mut masker = Masker::default();
     for phase in &plan.phases {
         let steps: Vec<&StepView> = views.iter().filter(|view| view.phase.as_str() == phase.name).collect();
@@ -72,9 +94,12 @@ fn text(plan: &Plan, views: &[StepView], colour: bool) {
         data(&paint(&format!("phase {}", phase.name), Role::Strong, colour));
         for view in steps {
             data(&format!("  step {}", view.step.name));
-            for line in gate_text::step(&view.step, &mut masker, colour) {
-                data(&line);
-            }
+            let lines = if summary {
+                gate_text::brief(&view.step, colour)
+            } else {
+                gate_text::step(&view.step, &mut masker, colour)
+            };
+            lines.iter().for_each(|line| data(line));
             if !view.later.is_empty() {
                 let names: Vec<&str> = view.later.iter().map(|proof| proof.as_str()).collect();
                 let names = names.join(", ");

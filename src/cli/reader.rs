@@ -104,7 +104,11 @@ impl Reader for Text {
                 self.line("same", Role::Dim, "nothing to change");
             }
             Event::GateApproved { approval, objects, .. } => {
-                let how = if *approval == Approval::Unseen { "approved unseen" } else { "approved" };
+                let how = match approval {
+                    Approval::Seen | Approval::Unneeded => "approved",
+                    Approval::Unseen => "approved unseen",
+                    Approval::Saved => "approved as saved",
+                };
                 let plural = if objects.len() == 1 { "object" } else { "objects" };
                 self.line("gate", Role::Good, &format!("{how}: {} {plural}", objects.len()));
             }

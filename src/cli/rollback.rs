@@ -1,5 +1,6 @@
 //! `firstlight rollback [RUN]`
 
+use super::ask::Answers;
 use super::history::{self, PastRun};
 use super::output::Style;
 use super::reader::can_ask;
@@ -82,7 +83,8 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
             _ => None,
         })
         .unwrap_or_default();
-    let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
+    let answers = if command.yes { Answers::Yes } else { Answers::Ask };
+    let manner = Manner { answers, style, output: global.output, verbose: global.verbose };
     let world =
         world::world(&connection, key, global, &manner, &claim, past.id.as_str(), header.plan.as_str());
     if command.preview {
@@ -116,7 +118,11 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
 fn latest(state: &StateDir, identity: &ClusterIdentity) -> Result<Option<PastRun>, Failure> {
     for id in history::ids(state)? {
         // Where not even the header is on disk, nothing was done.
-        let Some(past) = history::begun(state, &id)? else { continue };
+        let begun = history::begun(state, &id).map_err(|failure| {
+            // It may be the one to undo: passing over it in silence could undo the wrong run.
+            failure.hint("name the run to undo: `firstlight rollback RUN`")
+        })?;
+        let Some(past) = begun else { continue };
         let here = past.state.header.as_ref().is_some_and(|header| header.cluster.uid == identity.uid);
         let open = past.state.standing().next().is_some()
             || past.state.unknown().next().is_some()

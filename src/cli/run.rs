@@ -1,5 +1,7 @@
 //! `firstlight run PLAN`
 
+use super::approved::{Approved, Binding};
+use super::ask::Answers;
 use super::load;
 use super::output::Style;
 use super::reader::can_ask;
@@ -17,6 +19,7 @@ use crate::rollout::{World, back};
 use crate::text::Clean;
 use clap::Args;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 /// Runs a plan phase by phase, with a gate before each.
 #[derive(Debug, Args)]
@@ -26,12 +29,15 @@ pub struct Command {
     /// Linear text instead of screens (the only form of this version)
     #[arg(long)]
     headless: bool,
-    /// Approves every gate without asking; without a terminal it needs --approve-unseen too
+    /// Approves every gate without asking; it needs --approve-unseen too
     #[arg(long)]
     yes: bool,
     /// Says that nobody looks at the diffs before they are applied; the record says so too
     #[arg(long, requires = "yes")]
     approve_unseen: bool,
+    /// Approves exactly what `preview --save FILE` saved; anything else ends with 3
+    #[arg(long, value_name = "FILE", conflicts_with = "yes")]
+    approved: Option<PathBuf>,
     /// Goes on although this proof is unknown, for this reason
     #[arg(long, value_name = "PROOF=REASON")]
     accept_unknown: Vec<String>,
@@ -59,9 +65,9 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
         return Err(Failure::usage("--yes would approve diffs that nobody has seen")
             .hint("add --approve-unseen to say so, or leave --yes out and answer at each gate"));
     }
-    if !command.yes && !can_ask() {
+    if !command.yes && command.approved.is_none() && !can_ask() {
         return Err(Failure::usage("a gate needs an answer, and there is no terminal to ask on")
-            .hint("use --yes --approve-unseen to approve every gate unseen"));
+            .hint("save a preview with `preview --save FILE` and give it with --approved, or use --yes --approve-unseen"));
     }
     if (command.headless || !can_ask()) && global.context.is_none() {
         return Err(
@@ -69,10 +75,23 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
         );
     }
     let (state, key) = world::state_dir()?;
+    let approved = command.approved.as_deref().map(|path| Approved::read(path, &key)).transpose()?;
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
     let wall = crate::port::Clock::wall(&crate::adapter::clock::SystemClock);
     let id = RunId::new(&plan.name, wall, world::random());
-    let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
+    let answers = match approved {
+        Some(approved) => {
+            let hash = plan_hash(&plan);
+            let binding = Binding { plan: &plan.name, plan_hash: &hash, cluster: &identity };
+            let phases: Vec<&str> =
+                run::phases(&plan, options.until.as_deref()).map(|phase| phase.name.as_str()).collect();
+            approved.check(binding, &phases, &key)?;
+            Answers::Saved(Box::new(approved))
+        }
+        None if command.yes => Answers::Yes,
+        None => Answers::Ask,
+    };
+    let manner = Manner { answers, style, output: global.output, verbose: global.verbose };
     let names = &plan.claim;
     let world = world::world(&connection, key, global, &manner, names, id.as_str(), &plan.name);
     let claimed = world::claimed(&world).await?;

@@ -6,6 +6,7 @@ use super::{Failure, Global, Output, exit};
 use crate::adapter::store::StateDir;
 use crate::rollout::event::Outcome;
 use crate::rollout::state::Standing;
+use crate::text::Clean;
 use clap::Args;
 
 /// Shows one run.
@@ -26,6 +27,7 @@ pub fn list(global: &Global) -> Result<u8, Failure> {
         super::output::say("no runs yet");
         return Ok(exit::DONE);
     }
+    let mut code = exit::DONE;
     let width = ids.iter().map(String::len).max().unwrap_or_default();
     for id in ids {
         match history::read(&state, &id) {
@@ -40,13 +42,22 @@ pub fn list(global: &Global) -> Result<u8, Failure> {
                     });
                     data(&line.to_string());
                 } else {
-                    data(&format!("{id:<width$}  {started}  {context:<16}  {}", ended(&past)));
+                    // A journal can be edited: its texts may have several lines.
+                    let context = Clean::new(context);
+                    data(&format!("{id:<width$}  {started}  {:<12}  {context}", ended(&past)));
                 }
             }
-            Err(failure) => data(&format!("{id:<width$}  unreadable: {}", failure.text)),
+            Err(failure) => {
+                code = exit::FAILED;
+                let why = failure.text.trim_start_matches(&format!("run {id}: ")).to_owned();
+                match global.output {
+                    Output::Json => data(&serde_json::json!({ "run": id, "unreadable": why }).to_string()),
+                    Output::Text => data(&format!("{id:<width$}  unreadable: {why}")),
+                }
+            }
         }
     }
-    Ok(exit::DONE)
+    Ok(code)
 }
 
 /// How a run stands, in a few words.
@@ -134,20 +145,19 @@ pub fn show(command: &Show, global: &Global) -> Result<u8, Failure> {
     }
     data("effects");
     for (id, effect) in &past.state.effects {
-        let standing = match &effect.standing {
-            Standing::Unknown => "unknown".to_owned(),
-            Standing::Done { .. } => "done".to_owned(),
-            Standing::NotDone => "not done".to_owned(),
-            Standing::Foreign(what) => format!("unsettled: {what}"),
-            Standing::Undone => "undone".to_owned(),
-            Standing::Kept(why) => format!("kept: {why}"),
+        let (standing, why) = match &effect.standing {
+            Standing::Unknown => ("unknown", None),
+            Standing::Done { .. } => ("done", None),
+            Standing::NotDone => ("not done", None),
+            Standing::Foreign(what) => ("unsettled", Some(what)),
+            Standing::Undone => ("undone", None),
+            Standing::Kept(why) => ("kept", Some(why)),
         };
         let verb = effect.effect.verb();
-        data(&format!(
-            "  {:<5} {verb:<8} {:<56} {standing}",
-            id.to_string(),
-            effect.effect.object().to_string()
-        ));
+        data(&format!("  {:<5} {standing:<10} {verb:<8} {}", id.to_string(), effect.effect.object()));
+        if let Some(why) = why {
+            data(&format!("{:<18} {why}", ""));
+        }
     }
     if past.state.effects.is_empty() {
         data("  none");

@@ -1,6 +1,6 @@
 //! Builds the world that the engine works in: the real ports, and who answers and reads.
 
-use super::ask::Headless;
+use super::ask::{Answers, Headless};
 use super::output::Style;
 use super::reader::{Json, Text, can_ask};
 use super::{Failure, Global, Output, history, signal};
@@ -51,14 +51,18 @@ pub async fn connect(
                 None => failure,
             }
         })?;
-    let identity = connection.cluster.identity().await?;
+    let identity = connection.cluster.identity().await.map_err(|error| {
+        let halt = Halt::from(error);
+        let summary = format!("context {} ({}): {}", connection.context, connection.server, halt.summary);
+        Failure::from(Halt { summary: Clean::new(summary), ..halt })
+    })?;
     Ok((connection, identity))
 }
 
 /// Who answers and how it looks.
 pub struct Manner {
-    /// `--yes`.
-    pub yes: bool,
+    /// Who answers.
+    pub answers: Answers,
     /// How it looks.
     pub style: Style,
     /// `--output`.
@@ -78,6 +82,8 @@ pub fn world(
     plan: &str,
 ) -> World {
     let clock = Arc::new(SystemClock);
+    let key = Arc::new(key);
+    let stop = signal::listen();
     let repository = global.repo.clone().unwrap_or_else(|| ".".into());
     let reader: Arc<dyn Reader> = match manner.output {
         Output::Text => Arc::new(Text::new(manner.style, manner.verbose)),
@@ -101,13 +107,16 @@ pub fn world(
         wanted: if global.repo.is_some() { Wanted::Asked } else { Wanted::Enclosing },
         operator: Arc::new(Headless {
             style: manner.style,
-            yes: manner.yes,
+            answers: manner.answers.clone(),
             can_ask: can_ask(),
+            verbose: manner.verbose,
+            key: key.clone(),
+            stop: stop.clone(),
             masker: Mutex::new(Masker::default()),
         }),
         reader,
-        key: Arc::new(key),
-        stop: signal::listen(),
+        key,
+        stop,
     }
 }
 

@@ -81,6 +81,8 @@ pub async fn roll_back(
     match answer {
         Answer::Approve(_) => {}
         Answer::Decline => {
+            // A question that was cut short is no answer.
+            world.safe_point()?;
             return Err(Halt::new(Outcome::NotApproved, "the rollback was declined; nothing was undone"));
         }
         Answer::CannotAsk(what) => return Err(Halt::new(Outcome::NotApproved, what)),

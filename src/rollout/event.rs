@@ -172,6 +172,8 @@ pub enum Approval {
     Seen,
     /// `--yes --approve-unseen`: nobody looked at the diff.
     Unseen,
+    /// An approval that was saved from an earlier preview holds exactly these fingerprints.
+    Saved,
     /// The phase changes nothing.
     Unneeded,
 }

@@ -83,6 +83,21 @@ impl Preview {
             _ => None,
         }
     }
+
+    /// What an approval of this change is bound to; `None` where nothing would be written.
+    ///
+    /// What is tried only later is approved as the object that the plan creates: the fingerprint of a create holds
+    /// nothing of the cluster, so it is the same before and after its namespace exists.
+    pub fn fingerprint(&self, key: &StateKey) -> Option<Fingerprint> {
+        match &self.decision {
+            Decision::Change(planned) => Some(planned.fingerprint.clone()),
+            Decision::Later(_) => {
+                let changes = diff::changes(&self.intent.object.kind, None, Some(&self.intent.body));
+                Some(print(key, &self.intent, None, &changes, &[], true))
+            }
+            Decision::Same | Decision::Blocked(_) => None,
+        }
+    }
 }
 
 /// Previews many intents at once, in their order. `later` names namespaces that this plan creates before they are needed.

@@ -82,7 +82,8 @@ pub async fn run(
     })
 }
 
-fn phases<'p>(plan: &'p Plan, until: Option<&str>) -> impl Iterator<Item = &'p Phase> {
+/// The phases to run: all, or those up to and with `until`.
+pub fn phases<'p>(plan: &'p Plan, until: Option<&str>) -> impl Iterator<Item = &'p Phase> {
     let last = until.and_then(|until| plan.phases.iter().position(|phase| phase.name == until));
     plan.phases.iter().take(last.map_or(usize::MAX, |last| last + 1))
 }
@@ -220,7 +221,12 @@ async fn settle_proof(
         passed,
     })
     .await?;
-    if halted { Err(observe::halt(&place, proof.as_str(), judgement)) } else { Ok(()) }
+    if !halted {
+        return Ok(());
+    }
+    // A question that was cut short is no answer.
+    world.safe_point()?;
+    Err(observe::halt(&place, proof.as_str(), judgement))
 }
 
 async fn pass_gate(world: &World, book: &mut Book, gate: &Gate) -> Result<(), Halt> {
@@ -241,7 +247,7 @@ async fn pass_gate(world: &World, book: &mut Book, gate: &Gate) -> Result<(), Ha
     match answer {
         Answer::Approve(approval) => {
             let planned = gate.steps.iter().flat_map(|step| &step.previews).filter_map(|preview| {
-                preview.planned().map(|planned| (preview.intent.object.clone(), planned.fingerprint.clone()))
+                Some((preview.intent.object.clone(), preview.fingerprint(&world.key)?))
             });
             let objects = planned.collect();
             book.note(Event::GateApproved { phase, approval, objects }).await
@@ -254,7 +260,10 @@ async fn pass_gate(world: &World, book: &mut Book, gate: &Gate) -> Result<(), Ha
             )
             .hint("`firstlight rollback` takes back the phases before it"))
         }
-        Answer::CannotAsk(what) => Err(Halt::new(Outcome::NotApproved, what)),
+        Answer::CannotAsk(what) => {
+            Err(Halt::new(Outcome::NotApproved, what)
+                .hint("`firstlight preview` shows what would change now"))
+        }
     }
 }
 
