@@ -60,7 +60,7 @@ pub fn render(
     }
     let mut page = Page { lines: Vec::new() };
     let mut masked =
-        |state: Option<&Value>| state.map(|state| without_noise(&masker.mask_value(kind, state)));
+        |state: Option<&Value>| state.map(|state| without_noise(&masker.mask_learned(kind, state)));
     match (masked(before), masked(after)) {
         (None, None) => page.title(format!("= {object}: absent before and after")),
         (None, Some(after)) => page.whole(kind, &after, Mark::Added, format!("+ {object} (new)")),

@@ -77,7 +77,7 @@ impl Known {
             return Vec::new();
         }
         let mut found = Vec::new();
-        for (form, secret) in &self.forms {
+        for (form, secret) in self.forms.iter().filter(|(form, _)| form.len() <= text.len()) {
             for (start, _) in text.match_indices(form.as_str()) {
                 found.push(Found { start, end: start + form.len(), secret: secret.clone() });
             }

@@ -31,9 +31,12 @@ struct Block {
     indent: usize,
 }
 
+/// Bytes that may be read in search of closing brackets, in all.
+const MOST_SPENT: usize = 16 << 20;
+
 /// Secrets by the names before them.
 pub(super) fn scan(text: &str) -> Vec<Found> {
-    let mut scanner = Scanner { text, rows: rows(text), found: Vec::new() };
+    let mut scanner = Scanner { text, rows: rows(text), found: Vec::new(), spent: 0 };
     let forced = scanner.telling_entries();
     let mut block: Option<Block> = None;
     let mut index = 0;
@@ -92,6 +95,8 @@ struct Scanner<'t> {
     text: &'t str,
     rows: Vec<Row<'t>>,
     found: Vec<Found>,
+    /// Bytes that were read in search of closing brackets.
+    spent: usize,
 }
 
 impl<'t> Scanner<'t> {
@@ -247,7 +252,14 @@ impl<'t> Scanner<'t> {
 
     /// A flow collection under a secret name: masked whole, unless every name in it is about the secret only.
     fn collection(&mut self, index: usize, key: &Key<'t>, begin: usize) -> usize {
-        let end = match balanced(self.text, begin) {
+        if self.spent > MOST_SPENT {
+            // Thousands of brackets that nothing closes: the rest is masked rather than read once more for each.
+            self.push(begin, self.text.len());
+            return self.text.len();
+        }
+        let closed = balanced(self.text, begin);
+        self.spent += closed.unwrap_or(self.text.len()) - begin;
+        let end = match closed {
             Some(end) if is_closed(line_from(self.text, end), key.separator) => end,
             // What begins with a bracket need not be a collection.
             Some(end) => end + line_from(self.text, end).len(),

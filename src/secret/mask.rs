@@ -48,6 +48,11 @@ impl Masker {
     #[must_use]
     pub fn mask_value(&mut self, kind: &str, object: &Value) -> Value {
         self.learn(kind, object);
+        self.mask_learned(kind, object)
+    }
+
+    /// As [`Masker::mask_value`], for an object that was learned already.
+    pub(crate) fn mask_learned(&mut self, kind: &str, object: &Value) -> Value {
         place::walk(kind, object, self)
     }
 

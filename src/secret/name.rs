@@ -49,6 +49,9 @@ const HARMLESS: &str = "name namespace key path items optional mode username use
 
 /// Whether a value under this name is to be taken for a secret.
 pub fn is_secret_key(name: &str) -> bool {
+    // Of `rbac.authorization.kubernetes.io/autoupdate` the domain says nothing.
+    let name =
+        name.rsplit_once('/').filter(|(domain, _)| domain.contains('.')).map_or(name, |(_, name)| name);
     let words = words(name);
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
     strip_number(&mut words);
@@ -118,11 +121,13 @@ fn strip_number(words: &mut Vec<&str>) {
     }
 }
 
-/// Names that hold the name of a Secret object (`imagePullSecrets`, `existingSecret`), or count tokens of a text.
+/// Names that hold the name of a Secret object (`imagePullSecrets`, `existingSecret`) or of its key (`passwordKey`), or
+/// count the tokens of a text.
 fn is_reference(words: &[&str]) -> bool {
     let last = words.last().copied().unwrap_or_default();
     let first = words.first().copied().unwrap_or_default();
     (matches!(last, "secret" | "secrets") && words.iter().any(|word| matches!(*word, "pull" | "existing")))
+        || matches!(words, [.., "password", "key"])
         || (last == "tokens" && matches!(first, "max" | "min" | "num" | "total" | "prompt" | "completion"))
         || (last == "id" && words.iter().any(|word| matches!(*word, "credential" | "credentials")))
 }
@@ -262,6 +267,8 @@ mod tests {
             "matcherRegex",
             "trace_id",
             "sessionAffinity",
+            "passwordKey",
+            "rbac.authorization.kubernetes.io/autoupdate",
             "passwordAuthentication",
             "",
             "1",

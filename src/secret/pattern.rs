@@ -51,7 +51,11 @@ const PUBLIC: &[&str] = &[
 /// Whether a value at a secret place is plainly none: nothing, a reference to elsewhere, or masked already.
 pub(super) fn is_no_secret(text: &str) -> bool {
     let text = text.trim();
-    text.chars().all(|c| c == '*') || is_placeholder(text) || is_reference(text)
+    text.chars().all(|c| c == '*')
+        || matches!(text, "true" | "false")
+        || is_placeholder(text)
+        || is_reference(text)
+        || is_path(text)
 }
 
 /// What a plain scalar of YAML or JSON says without being a text.
@@ -69,6 +73,15 @@ fn is_placeholder(text: &str) -> bool {
     number
         .and_then(|rest| rest.strip_suffix('›'))
         .is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
+}
+
+/// Where a secret is mounted: below a directory in which such files are, and in small letters, as no key is.
+fn is_path(text: &str) -> bool {
+    const BELOW: [&str; 8] = ["etc", "var", "run", "mnt", "opt", "secrets", "vault", "tmp"];
+    text.strip_prefix('/').is_some_and(|path| {
+        path.split_once('/').is_some_and(|(first, rest)| BELOW.contains(&first) && !rest.is_empty())
+            && path.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "/._-".contains(c))
+    })
 }
 
 /// `${NAME}`, `$(NAME)`, `$__file{/path}`, `$__env{NAME}`, `{{ .Values.name }}` and nothing else: no default, no literal.
@@ -196,12 +209,20 @@ fn schemes(text: &str, found: &mut Vec<Found>) {
     }
 }
 
+/// No user and password are longer than this.
+const LONGEST_URL: usize = 4096;
+
+fn bounded(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
 /// Passwords (and tokens in place of a user) in URLs.
 fn urls(text: &str, found: &mut Vec<Found>) {
     let mut from = 0;
     while let Some(at) = find(text, "://", from) {
         from = at + 3;
-        let rest = text.get(from..).unwrap_or_default();
+        let rest = bounded(text.get(from..).unwrap_or_default(), LONGEST_URL);
         let end = rest
             .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '<' | '>' | '\\' | '›'))
             .unwrap_or(rest.len());

@@ -264,6 +264,7 @@ fn what_is_no_secret_stays_readable() {
         "MountVolume.SetUp failed for volume \"x\" : secret \"y\" not found",
         "receivers:\n  otlp:\n    protocols:\n      grpc:\n        endpoint: 0.0.0.0:4317\n",
         "passwordPolicy:\n  minLength: 8\nmax_tokens: 4096\n",
+        "client_key: /etc/tls/tls.key\nGOOGLE_APPLICATION_CREDENTIALS: /var/secrets/account.json\n",
     ] {
         assert_eq!(masker.mask_text(text), text);
     }
