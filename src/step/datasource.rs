@@ -236,7 +236,21 @@ mod tests {
 
     #[test]
     fn settings_that_are_missing_are_made_and_comments_stay() {
-        insta::assert_snapshot!(compiled(LOKI).unwrap());
+        insta::assert_snapshot!(compiled(LOKI).unwrap(), @r#"
+        # Provisioned by Terraform
+        apiVersion: 1
+        datasources:
+        - name: Loki
+          type: loki
+          url: http://loki:3100 # in-cluster
+          isDefault: false
+          jsonData:
+            derivedFields:
+            - name: trace_id
+              datasourceUid: tempo
+              matcherRegex: '"trace_id":\s*"(\w+)"'
+              url: '$${__value.raw}'
+        "#);
     }
 
     #[test]
@@ -283,14 +297,33 @@ mod tests {
     fn what_stands_in_the_way_is_said() {
         let other =
             format!("{LOKI}  jsonData:\n    derivedFields:\n    - name: trace_id\n      matcherRegex: (a)\n");
-        insta::assert_snapshot!(compiled(&other).unwrap_err());
-        insta::assert_snapshot!(compiled(&LOKI.replace("Loki", "Logs")).unwrap_err());
-        insta::assert_snapshot!(compiled(&format!("{LOKI}- name: Loki\n  orgId: 2\n")).unwrap_err());
-        insta::assert_snapshot!(compiled("a: [").unwrap_err());
-        insta::assert_snapshot!(compiled("").unwrap_err());
-        insta::assert_snapshot!(
-            with_field(&object(), &json!({ "data": { "b.yaml": "" } }), "loki.yaml", "Loki", &field())
-                .unwrap_err()
-        );
+        let said = |text: &str| compiled(text).unwrap_err();
+        let prefix = "`loki.yaml` of configmap/grafana-loki-datasource in monitoring: ";
+        for (said, wanted) in [
+            (
+                said(&other),
+                "the derived field `trace_id` is there already with other values; hint: choose another name, or change \
+                 that field where it is made",
+            ),
+            (
+                said(&LOKI.replace("Loki", "Logs")),
+                "there is no data source named `Loki`; hint: it has `Logs`",
+            ),
+            (
+                said(&format!("{LOKI}- name: Loki\n  orgId: 2\n")),
+                "there are several data sources named `Loki`; hint: they may be of different organisations; make the \
+                 change by hand",
+            ),
+            (said(""), "the document is empty; hint: it must be a provisioning document of Grafana"),
+            (
+                with_field(&object(), &json!({ "data": { "b.yaml": "" } }), "loki.yaml", "Loki", &field())
+                    .unwrap_err()
+                    .to_string(),
+                "the ConfigMap has no such key; hint: its keys are `b.yaml`",
+            ),
+        ] {
+            assert_eq!(said, format!("{prefix}{wanted}"));
+        }
+        assert!(said("a: [").starts_with(prefix));
     }
 }

@@ -24,11 +24,17 @@ enum Value {
     Text(Vec<u8>),
 }
 
+/// A name and what is assigned to it.
+type Assign = (Vec<u8>, Value);
+
+/// Reads the attributes file of a folder (its path without a trailing slash, empty for the root).
+pub(super) type ReadFolder<'r> = Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'r>;
+
 /// One line of an attributes file.
 #[derive(Clone, Debug)]
 enum Line {
-    Macro { name: Vec<u8>, assigns: Vec<(Vec<u8>, Value)> },
-    Rule { pattern: Pattern, assigns: Vec<(Vec<u8>, Value)> },
+    Macro { name: Vec<u8>, assigns: Vec<Assign> },
+    Rule { pattern: Pattern, assigns: Vec<Assign> },
 }
 
 /// The pattern of a rule.
@@ -55,8 +61,7 @@ type Rules = Rc<[Rule]>;
 
 /// All attributes of a repository; folders are read when they are first asked for.
 pub(super) struct Attributes<'r> {
-    /// Reads the attributes file of a folder (its path without a trailing slash, empty for the root).
-    read: Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'r>,
+    read: ReadFolder<'r>,
     fold: bool,
     /// Attribute names that matter: `filter` is number 0, then the macros.
     names: Vec<Vec<u8>>,
@@ -78,14 +83,14 @@ impl<'r> Attributes<'r> {
         outer: [Option<Vec<u8>>; 2],
         info: Option<Vec<u8>>,
         fold: bool,
-        mut read: Box<dyn FnMut(&[u8]) -> Option<Vec<u8>> + 'r>,
+        mut read: ReadFolder<'r>,
     ) -> Self {
         let outer: Vec<Vec<Line>> = outer.iter().map(|text| parse(text.as_deref(), true, fold)).collect();
         let root = parse(read(b"").as_deref(), true, fold);
         let info = parse(info.as_deref(), true, fold);
 
         // A macro is what the file of the highest precedence says, and its last line there.
-        let mut defined: Vec<(&[u8], &[(Vec<u8>, Value)])> = Vec::new();
+        let mut defined: Vec<(&[u8], &[Assign])> = Vec::new();
         for lines in [&info, &root].into_iter().chain(outer.iter().rev()) {
             for line in lines.iter().rev() {
                 if let Line::Macro { name, assigns } = line
@@ -185,7 +190,7 @@ impl<'r> Attributes<'r> {
     }
 }
 
-fn relevant(assigns: &[(Vec<u8>, Value)], names: &[Vec<u8>]) -> Vec<(usize, Value)> {
+fn relevant(assigns: &[Assign], names: &[Vec<u8>]) -> Vec<(usize, Value)> {
     assigns
         .iter()
         .filter_map(|(name, value)| {
@@ -285,7 +290,7 @@ fn parse_line(line: &[u8], macros: bool, fold: bool) -> Option<Line> {
     Some(Line::Rule { pattern: Pattern::new(&name, fold)?, assigns })
 }
 
-fn parse_assigns(mut rest: &[u8]) -> Option<Vec<(Vec<u8>, Value)>> {
+fn parse_assigns(mut rest: &[u8]) -> Option<Vec<Assign>> {
     let mut assigns = Vec::new();
     while !rest.is_empty() {
         let (text, after) = word(rest);
