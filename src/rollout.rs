@@ -110,7 +110,9 @@ impl From<ClaimError> for Halt {
                 summary,
                 hint: Some(Clean::from("wait for them, or ask them to stop")),
             },
-            ClaimError::CouldNotTell { .. } => Self { outcome: Outcome::Failed, summary, hint: None },
+            ClaimError::CouldNotTell { .. } => Self::new(Outcome::Failed, &summary).hint(
+                "a claim is a Lease: see that you may get, create and update leases in the namespace default",
+            ),
         }
     }
 }

@@ -31,6 +31,10 @@ use serde_json::{Value, json};
 use status::Refusal;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long the first answer of all may take.
+const FIRST_ANSWER: Duration = Duration::from_secs(5);
 
 /// The longest log that is read; what is longer loses its end.
 const LOG_LIMIT: &str = "4194304";
@@ -240,7 +244,11 @@ fn no_object(text: &str, effect: Effect) -> ClusterError {
 impl Cluster for KubeCluster {
     async fn identity(&self) -> ClusterResult<ClusterIdentity> {
         let connected = &self.connected;
-        let version = match connected.read("/version".to_owned()).await {
+        // The first question of all: an operator with a wrong address or without a line is told so soon.
+        let patience = Patience { tries: 2, answer: FIRST_ANSWER, ..connected.patience };
+        let ask = Ask::read("/version".to_owned());
+        let version = send::send(&connected.client, connected.entropy.as_ref(), patience, &ask).await;
+        let version = match version.map_err(|failure| failure.error(Effect::None)) {
             Ok(answer) => {
                 let version = parsed(&answer, Effect::None)?;
                 Clean::new(version.get("gitVersion").and_then(Value::as_str).unwrap_or("unknown"))

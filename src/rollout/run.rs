@@ -72,7 +72,13 @@ pub async fn run(
     for phase in phases(plan, options.until.as_deref()) {
         world.safe_point()?;
         book.note(Event::PhaseStarted { phase: Clean::new(&phase.name) }).await?;
-        changed += run_phase(world, book, plan, phase, identity, options).await?;
+        changed += match run_phase(world, book, plan, phase, identity, options).await {
+            Ok(changed) => changed,
+            Err(halt) if halt.hint.is_none() && book.state.standing().next().is_some() => {
+                return Err(halt.hint("`firstlight rollback` takes back what this run changed"));
+            }
+            Err(halt) => return Err(halt),
+        };
         book.note(Event::PhaseFinished { phase: Clean::new(&phase.name) }).await?;
     }
     Ok(match changed {

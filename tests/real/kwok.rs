@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 /// Images whose programs the harness really runs (see `kubelet.rs`), as a regular expression over the image.
 const PROGRAMS: &str = "(^|/)(tempo|opentelemetry-collector-contrib|loki|tripit)(:|@|$)";
 
-/// What goes wrong with the pods whose name matches a regular expression.
+/// What goes wrong with the pods whose name, followed by blanks and the names of their environment variables, matches a
+/// regular expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// The image is not to be had.

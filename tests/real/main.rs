@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod badday;
 mod cluster;
 mod condition;
 mod crash;

@@ -94,7 +94,8 @@ impl Sandbox {
         write(&self.plans().join("assets").join(name), text)
     }
 
-    fn plans(&self) -> PathBuf {
+    /// The folder of plans and assets.
+    pub fn plans(&self) -> PathBuf {
         self.cluster.folder().join("small")
     }
 
