@@ -152,8 +152,10 @@ impl Operator for Headless {
             ));
         }
         say(&format!("  on context {} ({})", gate.cluster.context, gate.cluster.server));
-        let question =
-            format!("  approve phase {} exactly as shown? Type yes to go on, anything else to stop:", gate.phase);
+        let question = format!(
+            "  approve phase {} exactly as shown? Type yes to go on, anything else to stop:",
+            gate.phase
+        );
         match self.question(&question).await.as_deref() {
             Some("yes") => Answer::Approve(Approval::Seen),
             _ => Answer::Decline,

@@ -30,7 +30,20 @@ fn the_exit_codes_are_those_of_the_program() {
     let mut known: Vec<u8> = constants.keys().map(|code| code.parse().unwrap()).collect();
     known.sort_unstable();
     assert_eq!(listed, known.iter().map(u8::to_string).collect::<Vec<_>>(), "{constants:?}");
-    assert_eq!(known, [exit::DONE, exit::FAILED, exit::USAGE, exit::PENDING, exit::REFUTED, exit::UNKNOWN, exit::HELD, exit::INTERRUPTED, exit::TERMINATED]);
+    assert_eq!(
+        known,
+        [
+            exit::DONE,
+            exit::FAILED,
+            exit::USAGE,
+            exit::PENDING,
+            exit::REFUTED,
+            exit::UNKNOWN,
+            exit::HELD,
+            exit::INTERRUPTED,
+            exit::TERMINATED
+        ]
+    );
 }
 
 /// The words of a command line that is in the README, without a prompt.
@@ -50,7 +63,8 @@ fn command_lines() -> Vec<Vec<String>> {
 
 /// Whether a command takes these options, by its help.
 fn takes(home: &Home, words: &[&str]) {
-    let command = COMMANDS.iter().filter(|command| words.starts_with(command)).max_by_key(|command| command.len());
+    let command =
+        COMMANDS.iter().filter(|command| words.starts_with(command)).max_by_key(|command| command.len());
     let command = command.unwrap_or_else(|| panic!("there is no command {words:?}"));
     let help = home.run(&[command, &["--help"][..]].concat()).out;
     for option in words.iter().filter(|word| word.starts_with("--")) {
@@ -82,7 +96,11 @@ fn the_table_of_commands_is_whole() {
     let mut named: Vec<Vec<String>> = Vec::new();
     for row in table("inputs, cluster and state directory.") {
         let words = |text: &str| -> Vec<String> {
-            text.replace('`', " ").split([' ', ',', ';']).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+            text.replace('`', " ")
+                .split([' ', ',', ';'])
+                .filter(|word| !word.is_empty())
+                .map(str::to_owned)
+                .collect()
         };
         let command: Vec<String> =
             words(&row[0]).into_iter().filter(|word| word.chars().all(|c| c.is_ascii_lowercase())).collect();

@@ -24,7 +24,8 @@ fn map(name: &str, value: &str, decide: impl FnOnce(&Intent) -> Decision) -> Pre
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name, "namespace": "ns" },
         "data": { "value": value },
     });
-    let intent = Intent { object, manager: "firstlight:p:s".to_owned(), body, take: Vec::new(), must_exist: false };
+    let intent =
+        Intent { object, manager: "firstlight:p:s".to_owned(), body, take: Vec::new(), must_exist: false };
     let decision = decide(&intent);
     Preview { intent, live: None, result: None, decision }
 }
@@ -75,7 +76,8 @@ fn differs(approved: &Approved, gate: &Gate) -> Vec<String> {
 
 #[test]
 fn exactly_what_was_shown_is_approved() {
-    let approved = approved(&[view("one", vec![create("a", "1"), same("b")]), view("two", vec![same("c")])]).unwrap();
+    let approved =
+        approved(&[view("one", vec![create("a", "1"), same("b")]), view("two", vec![same("c")])]).unwrap();
     assert_eq!(approved.changes(), 1);
     assert_eq!(differs(&approved, &gate("one", vec![create("a", "1"), same("b")])), [""; 0]);
     // What is done already needs no approval.
@@ -102,7 +104,10 @@ fn what_is_tried_later_is_approved_as_it_is_created() {
 
 #[test]
 fn what_cannot_be_carried_out_cannot_be_approved() {
-    let block = Block { reason: Clean::from("configmap/a in ns: others own data.x"), hint: Some(Clean::from("ask them")) };
+    let block = Block {
+        reason: Clean::from("configmap/a in ns: others own data.x"),
+        hint: Some(Clean::from("ask them")),
+    };
     let failure = approved(&[view("one", vec![map("a", "1", |_| Decision::Blocked(block))])]).unwrap_err();
     assert_eq!(failure.code, exit::FAILED);
     assert_eq!(failure.text, "the preview was not saved: configmap/a in ns: others own data.x");
@@ -171,14 +176,22 @@ fn any_edit_and_any_other_key_is_refused() {
     assert_eq!(read(&text, &key()), Ok(()));
     let other = read(&text, &StateKey::new([4; 32])).unwrap_err();
     assert_eq!(other, "the approval FILE was saved with the key of another state directory");
-    for (from, to) in [("\"one\"", "\"two\""), ("\"create\"", "\"change\""), ("\"ann@host\"", "\"bob@host\""), ("\"ns\"", "\"ms\"")] {
+    for (from, to) in [
+        ("\"one\"", "\"two\""),
+        ("\"create\"", "\"change\""),
+        ("\"ann@host\"", "\"bob@host\""),
+        ("\"ns\"", "\"ms\""),
+    ] {
         let edited = text.replacen(from, to, 1);
         assert_ne!(edited, text, "{from}");
         assert_eq!(read(&edited, &key()).unwrap_err(), "the approval FILE was changed after it was saved");
     }
     let mut unsealed: Value = serde_json::from_str(&text).unwrap();
     unsealed["seal"] = Value::Null;
-    assert_eq!(read(&unsealed.to_string(), &key()).unwrap_err(), "the approval FILE was changed after it was saved");
+    assert_eq!(
+        read(&unsealed.to_string(), &key()).unwrap_err(),
+        "the approval FILE was changed after it was saved"
+    );
     assert_eq!(
         read(&text.replace("\"approval\": 1", "\"approval\": 2"), &key()).unwrap_err(),
         "the approval FILE has version 2, and this program reads 1"
