@@ -151,8 +151,12 @@ impl Operator for Headless {
                 "a gate needs an answer, and there is no terminal to ask on",
             ));
         }
-        say(&format!("  phase {} on context {} ({})", gate.phase, gate.cluster.context, gate.cluster.server));
-        match self.question("  type yes to approve exactly this, anything else to stop:").await.as_deref() {
+        say(&format!("  on context {} ({})", gate.cluster.context, gate.cluster.server));
+        let question = format!(
+            "  approve phase {} exactly as shown? Type yes to go on, anything else to stop:",
+            gate.phase
+        );
+        match self.question(&question).await.as_deref() {
             Some("yes") => Answer::Approve(Approval::Seen),
             _ => Answer::Decline,
         }

@@ -71,7 +71,10 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, String)>) -> Res
 /// It is not there, too large, or not UTF-8 (with the position).
 pub fn read(path: &Path) -> Result<String, Failure> {
     let name = Clean::new(path.display().to_string());
-    let unreadable = |error: std::io::Error| Failure::usage(format!("{name} cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(format!("{name} cannot be read: {error}"))
+            .hint("a plan is the path of a YAML file, or a name that `firstlight plan list` lists")
+    };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut bytes = Vec::new();
     // Pipes and devices have no length to ask for.

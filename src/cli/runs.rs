@@ -28,31 +28,40 @@ pub fn list(global: &Global) -> Result<u8, Failure> {
         return Ok(exit::DONE);
     }
     let mut code = exit::DONE;
-    let width = ids.iter().map(String::len).max().unwrap_or_default();
-    for id in ids {
-        match history::read(&state, &id) {
+    let runs: Vec<(String, Result<PastRun, Failure>)> =
+        ids.into_iter().map(|id| (id.clone(), history::read(&state, &id))).collect();
+    // A journal can be edited: its texts may have several lines.
+    let context = |past: &PastRun| {
+        past.state
+            .header
+            .as_ref()
+            .map(|header| Clean::new(header.cluster.context.as_str()))
+            .unwrap_or_default()
+    };
+    let id_width = runs.iter().map(|(id, _)| id.chars().count()).max().unwrap_or_default();
+    let contexts = runs.iter().filter_map(|(_, past)| past.as_ref().ok()).map(context);
+    let context_width =
+        contexts.map(|context| context.as_str().chars().count()).max().unwrap_or_default().min(32);
+    for (id, past) in &runs {
+        match past {
             Ok(past) => {
-                let context =
-                    past.state.header.as_ref().map(|h| h.cluster.context.to_string()).unwrap_or_default();
-                let started = time(past.state.started);
+                let (context, started) = (context(past), time(past.state.started));
                 if global.output == Output::Json {
                     let line = serde_json::json!({
-                        "run": id, "context": context, "started": started, "ended": ended(&past),
+                        "run": id, "context": context, "started": started, "ended": ended(past),
                         "standing": past.state.standing().count(), "unknown": past.state.unknown().count(),
                     });
                     data(&line.to_string());
                 } else {
-                    // A journal can be edited: its texts may have several lines.
-                    let context = Clean::new(context);
-                    data(&format!("{id:<width$}  {started}  {:<12}  {context}", ended(&past)));
+                    data(&format!("{id:<id_width$}  {started}  {context:<context_width$}  {}", ended(past)));
                 }
             }
             Err(failure) => {
                 code = exit::FAILED;
-                let why = failure.text.trim_start_matches(&format!("run {id}: ")).to_owned();
+                let why = failure.text.trim_start_matches(&format!("run {id}: "));
                 match global.output {
                     Output::Json => data(&serde_json::json!({ "run": id, "unreadable": why }).to_string()),
-                    Output::Text => data(&format!("{id:<width$}  unreadable: {why}")),
+                    Output::Text => data(&format!("{id:<id_width$}  unreadable: {why}")),
                 }
             }
         }
@@ -87,7 +96,8 @@ fn ended(past: &PastRun) -> String {
         None => {}
     }
     if unknown > 0 {
-        text.push_str(&format!(", {unknown} effects to settle"));
+        let plural = if unknown == 1 { "effect" } else { "effects" };
+        text.push_str(&format!(", {unknown} {plural} to settle"));
     }
     text
 }

@@ -1,6 +1,7 @@
 //! Rollouts on real servers: a control plane, Tempo, the Collector and Loki, built by `.ci/components`, all on loopback.
 
 mod api;
+mod approved;
 mod audit;
 mod badday;
 mod cluster;

@@ -44,14 +44,28 @@ async fn the_tracing_plan_reaches_first_light_and_goes_back() -> Result<()> {
     ensure!(text.contains("takes data['loki-datasource.yaml'] from Terraform"), "{text}");
     let written = writes(&world, mark).await?;
     ensure!(written.is_empty(), "the preview wrote: {written:?}");
-    let pending = world.firstlight(&["preview", "tracing", "--context", "real", "--exit-code"]).await?;
+    let save =
+        ["preview", "tracing", "--context", "real", "--summary", "--exit-code", "--save", "approval.json"];
+    let pending = world.firstlight(&save).await?;
     ensure!(pending.status.code() == Some(3), "{}", said(&pending));
 
-    // The rollout.
-    let run = world
-        .firstlight(&["run", "tracing", "--context", "real", "--headless", "--yes", "--approve-unseen"])
-        .await?;
+    // The rollout, as it was approved.
+    let approved = ["run", "tracing", "--context", "real", "--headless", "--approved", "approval.json"];
+    let transcript = std::env::var_os("FIRSTLIGHT_TRANSCRIPT");
+    let colour = if transcript.is_some() { "always" } else { "never" };
+    let run = world.firstlight(&[&approved[..], &["--color", colour]].concat()).await?;
     ensure!(run.status.code() == Some(0), "{}", said(&run));
+    if let Some(path) = transcript {
+        // The picture in the README is drawn from it.
+        std::fs::write(
+            path,
+            [
+                b"$ firstlight run tracing --context real --headless --approved approval.json\n",
+                run.stderr.as_slice(),
+            ]
+            .concat(),
+        )?;
+    }
     let text = String::from_utf8_lossy(&run.stderr).into_owned();
     ensure!(text.contains("spans of tripit in Tempo, read by id"), "{text}");
     ensure!(text.contains("of tripit was found by search"), "{text}");

@@ -44,7 +44,8 @@ pub(super) fn check_proofs(step: &Step, fields: &Fields<'_>, report: &mut Report
             {
                 "judges the change of a `datasource` step"
             }
-            ProofName::RolledOut if !proving && !workloads(step) => {
+            // Manifests that could not be read are reported already.
+            ProofName::RolledOut if !proving && !workloads(step) && !step.action.objects().is_empty() => {
                 "waits for workloads, and this step has none"
             }
             ProofName::RolledOut if proving => "waits for the workloads of a step that changes some",
