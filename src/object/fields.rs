@@ -337,15 +337,20 @@ fn write_element(segment: &Segment) -> String {
     match segment {
         Segment::Field(name) => format!("f:{name}"),
         Segment::Index(index) => format!("i:{index}"),
-        Segment::Item(value) => format!("v:{value}"),
+        Segment::Item(value) => format!("v:{}", escape(value)),
         Segment::Key(pairs) => {
             let pairs: Vec<String> = pairs
                 .iter()
-                .map(|(name, value)| format!("{}:{value}", Value::String(name.clone())))
+                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), escape(value)))
                 .collect();
             format!("k:{{{}}}", pairs.join(","))
         }
     }
+}
+
+/// JSON as the API server writes it inside path elements: `<`, `>` and `&` are escaped, as Go's encoder does by default.
+fn escape(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// How a manager wrote.
