@@ -155,6 +155,45 @@ impl FieldSet {
         self.combine(other, |a, b| a && !b)
     }
 
+    /// The paths of this set that are neither in the other nor below a path of it.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut set = Self::default();
+        for (segment, node) in &self.nodes {
+            let below = match other.nodes.get(segment) {
+                Some(theirs) if theirs.member => continue,
+                Some(theirs) => node.below.without(&theirs.below),
+                None => node.below.clone(),
+            };
+            set.put(segment.clone(), node.member, below);
+        }
+        set
+    }
+
+    /// The first segments of the paths, in order: each with whether it is a path itself, and what is below it.
+    pub fn entries(&self) -> impl Iterator<Item = (&Segment, bool, &Self)> {
+        self.nodes.iter().map(|(segment, node)| (segment, node.member, &node.below))
+    }
+
+    /// Whether the path of this one segment is in the set.
+    pub fn has(&self, segment: &Segment) -> bool {
+        self.nodes.get(segment).is_some_and(|node| node.member)
+    }
+
+    /// What is below this segment, if anything is.
+    pub fn below(&self, segment: &Segment) -> Option<&Self> {
+        self.nodes.get(segment).map(|node| &node.below).filter(|below| !below.is_empty())
+    }
+
+    /// Sets what is at and below a segment; nothing at all removes it.
+    pub fn put(&mut self, segment: Segment, member: bool, below: Self) {
+        if member || !below.is_empty() {
+            self.nodes.insert(segment, Node { member, below });
+        } else {
+            self.nodes.remove(&segment);
+        }
+    }
+
     fn combine(&self, other: &Self, keep: fn(bool, bool) -> bool) -> Self {
         let none = Node::default();
         let segments: BTreeSet<&Segment> = self.nodes.keys().chain(other.nodes.keys()).collect();
@@ -298,15 +337,20 @@ fn write_element(segment: &Segment) -> String {
     match segment {
         Segment::Field(name) => format!("f:{name}"),
         Segment::Index(index) => format!("i:{index}"),
-        Segment::Item(value) => format!("v:{value}"),
+        Segment::Item(value) => format!("v:{}", escape(value)),
         Segment::Key(pairs) => {
             let pairs: Vec<String> = pairs
                 .iter()
-                .map(|(name, value)| format!("{}:{value}", Value::String(name.clone())))
+                .map(|(name, value)| format!("{}:{}", Value::String(name.clone()), escape(value)))
                 .collect();
             format!("k:{{{}}}", pairs.join(","))
         }
     }
+}
+
+/// JSON as the API server writes it inside path elements: `<`, `>` and `&` are escaped, as Go's encoder does by default.
+fn escape(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// How a manager wrote.

@@ -38,23 +38,15 @@ impl Cluster {
         Self::start_with(Vec::new(), false).await
     }
 
+    /// etcd and the API server alone: nothing changes objects but their writers, and no pod ever starts.
+    pub async fn without_controllers() -> Result<Self> {
+        let ControlPlane { processes, folder, api } = ControlPlane::new().await?;
+        Ok(Self { processes, kwok: None, folder, forwards: Vec::new(), real_programs: false, kubelet_port: 0, api })
+    }
+
     /// The same with port-forwards; with `real_programs` the pods of the known images wait for their probes.
     pub async fn start_with(forwards: Vec<Forward>, real_programs: bool) -> Result<Self> {
-        // A second installation in one process is refused, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut failure = anyhow!("no attempt was made");
-        for _ in 0..3 {
-            match ControlPlane::start().await {
-                Ok(plane) => return plane.finish(forwards, real_programs).await,
-                Err((error, port_taken)) => {
-                    failure = error;
-                    if !port_taken {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(failure)
+        ControlPlane::new().await?.finish(forwards, real_programs).await
     }
 
     /// The kubeconfig file: contexts `real` (an operator who may do everything), `reader` (may only read) and `expired`
@@ -157,6 +149,25 @@ struct ControlPlane {
 }
 
 impl ControlPlane {
+    /// Starts it, at most three times, as long as somebody else takes its ports.
+    async fn new() -> Result<Self> {
+        // A second installation in one process is refused, which is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut failure = anyhow!("no attempt was made");
+        for _ in 0..3 {
+            match Self::start().await {
+                Ok(plane) => return Ok(plane),
+                Err((error, port_taken)) => {
+                    failure = error;
+                    if !port_taken {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
     /// Starts etcd and the API server and waits until it is ready. The error says whether a port was taken.
     async fn start() -> Result<Self, (anyhow::Error, bool)> {
         let mut processes = Vec::new();
