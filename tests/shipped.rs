@@ -3,24 +3,25 @@
 use firstlight::plan::{Bundle, Settings, lint, load, show_text};
 use std::path::Path;
 
-fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
+fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
         if path.is_dir() {
-            collect(root, &path, found);
+            collect(root, &path, found)?;
         } else {
-            let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-            found.push((name, std::fs::read_to_string(&path).unwrap()));
+            let name = path.strip_prefix(root)?.to_string_lossy().into_owned();
+            found.push((name, std::fs::read_to_string(&path)?));
         }
     }
+    Ok(())
 }
 
 #[test]
 fn no_file_is_forgotten() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
-    collect(root, &root.join("plans"), &mut files);
-    collect(root, &root.join("assets"), &mut files);
+    collect(root, &root.join("plans"), &mut files).unwrap();
+    collect(root, &root.join("assets"), &mut files).unwrap();
     files.sort();
     let mut shipped: Vec<(String, String)> =
         Bundle::shipped_files().iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();

@@ -42,7 +42,8 @@ fn stop(here: u64) {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }
 
-#[cfg(all(test, feature = "real", target_os = "linux"))]
+#[cfg(test)]
+#[cfg(all(feature = "real", target_os = "linux"))]
 mod tests {
     use super::boundary;
     use std::io::{BufRead, BufReader};

@@ -100,7 +100,7 @@ pub fn source(name: &str, global: &Global) -> Result<(Source, Bundle), Failure> 
     let is_file = name.contains('/') || name.ends_with(".yaml") || name.ends_with(".yml");
     if !is_file {
         let bundle = bundle(global)?;
-        let source = bundle.plan(name).map_err(|problem| Failure::usage(problem.to_string()))?.clone();
+        let source = bundle.plan(name).map_err(|problem| Failure::usage(&problem))?.clone();
         return Ok((source, bundle));
     }
     let path = Path::new(name);

@@ -130,6 +130,12 @@ impl Path {
     }
 }
 
+/// Whether a scalar's JSON is this text.
+fn is_json(scalar: &Value, text: &str) -> bool {
+    let json = scalar.to_string();
+    json == text
+}
+
 /// The position in `list` of the item that `segment` names.
 pub fn locate(list: &Value, segment: &Segment) -> Option<usize> {
     let items = list.as_array()?;
@@ -138,13 +144,13 @@ pub fn locate(list: &Value, segment: &Segment) -> Option<usize> {
         Segment::Index(index) => (*index < items.len()).then_some(*index),
         Segment::Key(keys) => items.iter().position(|item| {
             keys.iter().all(|(name, value)| match item.get(name) {
-                Some(found) => found.to_string() == *value,
+                Some(found) => is_json(found, value),
                 // The API server fills the default into a missing key before it compares
                 // (structured-merge-diff merge/default_keys_test.go).
                 None => name == "protocol" && value == "\"TCP\"",
             })
         }),
-        Segment::Item(value) => items.iter().position(|item| item.to_string() == *value),
+        Segment::Item(value) => items.iter().position(|item| is_json(item, value)),
     }
 }
 

@@ -152,7 +152,7 @@ async fn undo_items(world: &World, book: &mut Book, items: &[Item]) -> Result<()
     let todo: Vec<(&Item, &Ready)> = items
         .iter()
         .filter_map(|item| match &item.undo {
-            Undo::Do(ready) => Some((item, ready)),
+            Undo::Do(ready) => Some((item, ready.as_ref())),
             _ => None,
         })
         .collect();

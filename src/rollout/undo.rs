@@ -51,7 +51,7 @@ pub struct Item {
 #[derive(Clone, Debug)]
 pub enum Undo {
     /// This takes it back.
-    Do(Ready),
+    Do(Box<Ready>),
     /// Nothing is sent; `gone` says that nothing of the effect is left.
     Skip {
         /// Why.
@@ -154,11 +154,8 @@ fn undo_create(
     if !foreign.is_empty() && !overwrite {
         return Undo::Foreign { what: foreign };
     }
-    Undo::Do(Ready {
-        effect: Effect::Delete(Delete { undoes: id, object: effect.object.clone(), uid: now.to_owned() }),
-        changes: Vec::new(),
-        owners: Vec::new(),
-    })
+    let delete = Delete { undoes: id, object: effect.object.clone(), uid: now.to_owned() };
+    Undo::Do(Box::new(Ready { effect: Effect::Delete(delete), changes: Vec::new(), owners: Vec::new() }))
 }
 
 /// What others changed on an object that we created: fields whose owner is neither this plan nor the cluster itself.
@@ -207,7 +204,8 @@ fn undo_apply(key: &StateKey, id: EffectId, effect: &Apply, live: Option<&Value>
         manager: effect.manager.clone(),
         overwrite,
     };
-    Undo::Do(Ready { effect: Effect::Restore(restore), changes, owners: effect.owners.clone() })
+    let owners = effect.owners.clone();
+    Undo::Do(Box::new(Ready { effect: Effect::Restore(restore), changes, owners }))
 }
 
 /// The changes of a record with secret values filled in again from the live object, where they are still the same.

@@ -17,19 +17,51 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// One write.
 #[derive(Clone, Debug)]
 enum Write {
-    Apply { manager: &'static str, force: bool, intent: Value },
-    Merge { manager: &'static str, patch: Value },
+    Apply {
+        manager: &'static str,
+        force: bool,
+        intent: Value,
+    },
+    Merge {
+        manager: &'static str,
+        patch: Value,
+    },
     /// The object as it is, put back with other `managedFields`.
-    Reset { manager: &'static str, entries: Value },
+    Reset {
+        manager: &'static str,
+        entries: Value,
+    },
 }
 
 /// What the API server's defaulting and its strategies add, by field name.
 const DEFAULTED: [&str; 27] = [
-    "clusterIP", "clusterIPs", "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "sessionAffinity", "type",
-    "protocol", "targetPort", "replicas", "revisionHistoryLimit", "progressDeadlineSeconds", "rollingUpdate",
-    "maxSurge", "maxUnavailable", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy",
-    "restartPolicy", "terminationGracePeriodSeconds", "dnsPolicy", "securityContext", "schedulerName", "generation",
-    "uid", "resourceVersion", "creationTimestamp",
+    "clusterIP",
+    "clusterIPs",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "sessionAffinity",
+    "type",
+    "protocol",
+    "targetPort",
+    "replicas",
+    "revisionHistoryLimit",
+    "progressDeadlineSeconds",
+    "rollingUpdate",
+    "maxSurge",
+    "maxUnavailable",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "dnsPolicy",
+    "securityContext",
+    "schedulerName",
+    "generation",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
 ];
 
 fn maybe(values: &'static [&'static str]) -> impl Strategy<Value = Option<&'static str>> {
@@ -49,7 +81,11 @@ fn put(map: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>
 /// Some of the names, each with one of two values.
 fn strings(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
     (subsequence(names, 0..=names.len()), any::<bool>()).prop_map(|(names, flag)| {
-        names.iter().map(|name| ((*name).to_owned(), json!(if flag { "1" } else { "2" }))).collect::<Map<_, _>>().into()
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), json!(if flag { "1" } else { "2" })))
+            .collect::<Map<_, _>>()
+            .into()
     })
 }
 
@@ -69,29 +105,33 @@ fn metadata() -> impl Strategy<Value = Value> {
 }
 
 fn config_map() -> impl Strategy<Value = Value> {
-    (metadata(), proptest::option::of(strings(&["a", "b", "c"])), proptest::option::of(strings(&["d"]))).prop_map(
-        |(metadata, data, labels)| {
+    (metadata(), proptest::option::of(strings(&["a", "b", "c"])), proptest::option::of(strings(&["d"])))
+        .prop_map(|(metadata, data, labels)| {
             let mut map = Map::from_iter([("metadata".to_owned(), metadata)]);
             put(&mut map, "data", data);
             if let Some(labels) = labels {
                 map["metadata"]["labels"] = labels;
             }
             map.into()
-        },
-    )
+        })
 }
 
 fn service() -> impl Strategy<Value = Value> {
-    let port = (select(&[80, 443][..]), maybe(&["TCP", "UDP"]), proptest::option::of(select(&[1, 2][..]))).prop_map(
-        |(port, protocol, target)| {
+    let port = (select(&[80, 443][..]), maybe(&["TCP", "UDP"]), proptest::option::of(select(&[1, 2][..])))
+        .prop_map(|(port, protocol, target)| {
             let name = format!("p{port}{}", protocol.unwrap_or("TCP").to_lowercase());
-            let mut map = Map::from_iter([("port".to_owned(), json!(port)), ("name".to_owned(), json!(name))]);
+            let mut map =
+                Map::from_iter([("port".to_owned(), json!(port)), ("name".to_owned(), json!(name))]);
             put(&mut map, "protocol", protocol);
             put(&mut map, "targetPort", target.map(|port| json!(port)));
             Value::from(map)
-        },
-    );
-    (metadata(), proptest::collection::vec(port, 0..3), proptest::option::of(strings(&["s", "t"])), maybe(&["None"]))
+        });
+    (
+        metadata(),
+        proptest::collection::vec(port, 0..3),
+        proptest::option::of(strings(&["s", "t"])),
+        maybe(&["None"]),
+    )
         .prop_map(|(metadata, ports, selector, affinity)| {
             let mut spec = Map::new();
             if !ports.is_empty() {
@@ -121,11 +161,12 @@ fn container(name: &'static str) -> impl Strategy<Value = Value> {
             put(&mut map, "image", image);
             put(&mut map, "env", env);
             put(&mut map, "args", args.map(|all| json!(all)));
-            let ports = ports.map(|all| all.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>());
+            let ports =
+                ports.map(|all| all.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>());
             put(&mut map, "ports", ports);
             put(&mut map, "resources", memory.map(|memory| json!({"limits": {"memory": memory}})));
-            let mounts =
-                mounts.map(|all| all.iter().map(|at| json!({"name": "v", "mountPath": at})).collect::<Vec<_>>());
+            let mounts = mounts
+                .map(|all| all.iter().map(|at| json!({"name": "v", "mountPath": at})).collect::<Vec<_>>());
             put(&mut map, "volumeMounts", mounts);
             map.into()
         })
@@ -185,7 +226,13 @@ fn writes(intent: impl Strategy<Value = Value> + Clone + 'static) -> impl Strate
 }
 
 /// The answer of the API server: an object, or what its Status says.
-async fn send(api: &Api, method: &str, path: &str, content: &str, body: &Value) -> Result<Result<Value, kube::core::Status>> {
+async fn send(
+    api: &Api,
+    method: &str,
+    path: &str,
+    content: &str,
+    body: &Value,
+) -> Result<Result<Value, kube::core::Status>> {
     match api.send(method, path, content, body).await {
         Ok(object) => Ok(Ok(object)),
         Err(error) => match error.downcast::<kube::Error>() {
@@ -203,7 +250,10 @@ fn same(ours: &Value, theirs: &Value, at: &str) -> Result<()> {
             for (name, theirs) in theirs {
                 match ours.get(name) {
                     Some(ours) => same(ours, theirs, &format!("{at}.{name}"))?,
-                    None => ensure!(DEFAULTED.contains(&name.as_str()), "{at}.{name} is only on the server: {theirs}"),
+                    None => ensure!(
+                        DEFAULTED.contains(&name.as_str()),
+                        "{at}.{name} is only on the server: {theirs}"
+                    ),
                 }
             }
             let extra = ours.iter().find(|(name, value)| !theirs.contains_key(*name) && !value.is_null());
@@ -275,7 +325,10 @@ impl Twin<'_> {
                 let intent = self.dressed(intent);
                 let query = format!("{one}?fieldManager={manager}&force={force}");
                 let theirs = send(self.api, "PATCH", &query, "application/apply-patch+yaml", &intent).await?;
-                let time = theirs.as_ref().map(|object| time_of(object, manager, Operation::Apply)).unwrap_or_default();
+                let time = theirs
+                    .as_ref()
+                    .map(|object| time_of(object, manager, Operation::Apply))
+                    .unwrap_or_default();
                 let writer = self.manager(manager, Operation::Apply, time);
                 let ours = apply::apply(Schema::embedded(), &self.kind, live, &intent, &writer, *force);
                 match (ours, theirs) {
@@ -386,7 +439,11 @@ fn same_refusal(ours: &ApplyError, theirs: &kube::core::Status) -> Result<()> {
         lines.sort();
         lines
     };
-    ensure!(lines(&ours.to_string()) == lines(&theirs.message), "rehearsal: {ours}\nserver: {}", theirs.message);
+    ensure!(
+        lines(&ours.to_string()) == lines(&theirs.message),
+        "rehearsal: {ours}\nserver: {}",
+        theirs.message
+    );
     if let ApplyError::Conflicts(causes) = ours {
         let mut ours: Vec<(String, String)> =
             causes.iter().map(|cause| (cause.field.clone(), cause.message.clone())).collect();
@@ -404,14 +461,20 @@ static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs random sequences on one kind; proptest shrinks what differs.
 fn run(api: &Api, kind: &Kind, path: &str, cases: u32, sequence: impl Strategy<Value = Vec<Write>>) {
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    });
     let outcome = runner.run(&sequence, |writes| {
         let name = format!("twin-{}", OBJECTS.fetch_add(1, Ordering::Relaxed));
         let twin = Twin { api, kind: kind.clone(), path: path.to_owned(), name };
         let story = async {
             let mut live = None;
             for (number, write) in writes.iter().enumerate() {
-                live = twin.step(live.as_ref(), write).await.with_context(|| format!("write {}", number + 1))?;
+                live =
+                    twin.step(live.as_ref(), write).await.with_context(|| format!("write {}", number + 1))?;
             }
             Ok::<_, anyhow::Error>(())
         };
