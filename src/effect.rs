@@ -193,13 +193,18 @@ pub fn class(object: &ObjectRef, body: &Value, creates: bool) -> Class {
         return Class::Reversible;
     }
     if kind::holds_data(&object.kind) {
-        return Class::LeavesResidue(Clean::new(format!("{} is kept by undo, unless it is named", object.short())));
+        return Class::LeavesResidue(Clean::new(format!(
+            "{} is kept by undo, unless it is named",
+            object.short()
+        )));
     }
     if object.kind == "StatefulSet" {
         let claims = body.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array).map_or(0, Vec::len);
         if claims > 0 {
             let plural = if claims == 1 { "its volume claim is kept" } else { "its volume claims are kept" };
-            return Class::LeavesResidue(Clean::new(format!("{plural} by undo, unless data is to be deleted")));
+            return Class::LeavesResidue(Clean::new(format!(
+                "{plural} by undo, unless data is to be deleted"
+            )));
         }
     }
     let label = body.pointer("/metadata/labels/grafana_datasource");

@@ -105,9 +105,11 @@ impl From<ClaimError> for Halt {
     fn from(error: ClaimError) -> Self {
         let summary = Clean::new(error.to_string());
         match error {
-            ClaimError::Held { .. } => {
-                Self { outcome: Outcome::Held, summary, hint: Some(Clean::from("wait for them, or ask them to stop")) }
-            }
+            ClaimError::Held { .. } => Self {
+                outcome: Outcome::Held,
+                summary,
+                hint: Some(Clean::from("wait for them, or ask them to stop")),
+            },
             ClaimError::CouldNotTell { .. } => Self { outcome: Outcome::Failed, summary, hint: None },
         }
     }
@@ -118,7 +120,9 @@ impl World {
     pub fn safe_point(&self) -> Result<(), Halt> {
         match *self.stop.borrow() {
             Stop::No => Ok(()),
-            Stop::Safe(cause) | Stop::Now(cause) => Err(stopped(cause, "at a safe point; no effect is in flight")),
+            Stop::Safe(cause) | Stop::Now(cause) => {
+                Err(stopped(cause, "at a safe point; no effect is in flight"))
+            }
         }
     }
 }

@@ -72,7 +72,11 @@ impl Operator for Headless {
             }
         });
         if !gate.moved.is_empty() {
-            say(&paint("  the approved change no longer holds; this is what would change now", Role::Doubt, colour));
+            say(&paint(
+                "  the approved change no longer holds; this is what would change now",
+                Role::Doubt,
+                colour,
+            ));
         }
         if self.yes {
             // What moved was looked at by nobody, and `--yes` was said before it moved.
@@ -87,7 +91,9 @@ impl Operator for Headless {
             };
         }
         if !self.can_ask {
-            return Answer::CannotAsk(Clean::from("a gate needs an answer, and there is no terminal to ask on"));
+            return Answer::CannotAsk(Clean::from(
+                "a gate needs an answer, and there is no terminal to ask on",
+            ));
         }
         say(&format!("  {}", gate_text::totals(&gate.steps)));
         ask(&format!(
@@ -109,7 +115,9 @@ impl Operator for Headless {
             say(&format!("  {} {line}", super::reader::verdict_word(verdict)));
         }
         if verdict == Verdict::Refuted {
-            ask(&format!("  {proof} is refuted in {place}; type its name to go on all the same, anything else to stop:"));
+            ask(&format!(
+                "  {proof} is refuted in {place}; type its name to go on all the same, anything else to stop:"
+            ));
             if line().await.as_deref() != Some(proof.as_str()) {
                 return None;
             }
@@ -124,7 +132,9 @@ impl Operator for Headless {
             return Answer::Approve(Approval::Seen);
         }
         if !self.can_ask {
-            return Answer::CannotAsk(Clean::from("a rollback needs an answer, and there is no terminal to ask on"));
+            return Answer::CannotAsk(Clean::from(
+                "a rollback needs an answer, and there is no terminal to ask on",
+            ));
         }
         ask(&format!(
             "  roll back on context {} ({})? Type yes to go on, anything else to stop:",

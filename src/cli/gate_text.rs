@@ -16,7 +16,10 @@ pub fn step(step: &GateStep, masker: &mut Masker, colour: bool) -> Vec<String> {
         let mut word = verdict_word(judgement.verdict);
         for line in judgement_lines(proof, judgement) {
             let word = std::mem::take(&mut word);
-            lines.push(format!("  {} {line}", paint(&format!("{word:<9}"), verdict_role(judgement.verdict), colour)));
+            lines.push(format!(
+                "  {} {line}",
+                paint(&format!("{word:<9}"), verdict_role(judgement.verdict), colour)
+            ));
         }
     }
     let same = step.previews.iter().filter(|preview| matches!(preview.decision, Decision::Same)).count();
@@ -42,7 +45,8 @@ fn object(preview: &Preview, masker: &mut Masker, colour: bool) -> Vec<String> {
             lines
         }
         Decision::Later(why) => {
-            let mut lines = indented(&render::render(object, None, Some(&preview.intent.body), masker), colour);
+            let mut lines =
+                indented(&render::render(object, None, Some(&preview.intent.body), masker), colour);
             lines.push(format!("    {}", paint(why.as_str(), Role::Dim, colour)));
             lines
         }
@@ -108,13 +112,17 @@ pub fn undo(items: &[Item], masker: &mut Masker, colour: bool) -> Vec<String> {
                     lines.push(format!("            and {} more", what.len() - 5));
                 }
                 let name = item.object.short();
-                lines.push(format!("            hint: it is left as it is, unless named with --overwrite {name}"));
+                lines.push(format!(
+                    "            hint: it is left as it is, unless named with --overwrite {name}"
+                ));
             }
             Undo::Do(ready) => {
                 let word = match &ready.effect {
                     Effect::Delete(_) => paint("delete   ", Role::Bad, colour),
                     Effect::Restore(_) => paint("restore  ", Role::Good, colour),
-                    Effect::Create(_) | Effect::Apply(_) | Effect::ReplacePod(_) => paint("replace  ", Role::Doubt, colour),
+                    Effect::Create(_) | Effect::Apply(_) | Effect::ReplacePod(_) => {
+                        paint("replace  ", Role::Doubt, colour)
+                    }
                 };
                 lines.push(format!("  {word} {}", item.object));
                 if let (Effect::Restore(_), Some(live)) = (&ready.effect, &item.live) {
@@ -125,7 +133,9 @@ pub fn undo(items: &[Item], masker: &mut Masker, colour: bool) -> Vec<String> {
                         continue;
                     }
                     let diff = render::render(&item.object, Some(live), Some(&after), masker);
-                    lines.extend(diff.iter().skip(1).map(|line| format!("          {}", paint_line(line, colour))));
+                    lines.extend(
+                        diff.iter().skip(1).map(|line| format!("          {}", paint_line(line, colour))),
+                    );
                 }
             }
         }

@@ -29,8 +29,8 @@ pub struct PastRun {
 pub fn read(state: &StateDir, id: &str) -> Result<PastRun, Failure> {
     let id = RunId::parse(id).map_err(|error| Failure::usage(error.to_string()))?;
     let bytes = state.read_run(id.as_str()).map_err(|error| of_store(&error))?;
-    let replay: Replay<Event> =
-        journal::replay(&bytes).map_err(|error| Failure::failed(format!("run {}: {error}", id.as_str())).hint(error.hint()))?;
+    let replay: Replay<Event> = journal::replay(&bytes)
+        .map_err(|error| Failure::failed(format!("run {}: {error}", id.as_str())).hint(error.hint()))?;
     let events: Vec<Stamped> = replay
         .records
         .iter()

@@ -66,9 +66,13 @@ pub fn read(path: &Path) -> Result<String, Failure> {
     let metadata =
         std::fs::metadata(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     if metadata.len() > LIMIT {
-        return Err(Failure::usage(format!("{name} has {} bytes; a plan has at most {LIMIT}", metadata.len())));
+        return Err(Failure::usage(format!(
+            "{name} has {} bytes; a plan has at most {LIMIT}",
+            metadata.len()
+        )));
     }
-    let bytes = std::fs::read(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
+    let bytes =
+        std::fs::read(path).map_err(|error| Failure::usage(format!("{name} cannot be read: {error}")))?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::usage(format!("{name} is not UTF-8 from byte {at}")).hint("save it as UTF-8")
@@ -91,7 +95,8 @@ pub fn source(name: &str, global: &Global) -> Result<(Source, Bundle), Failure> 
     }
     let path = Path::new(name);
     let text = read(path)?;
-    let beside = path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let beside =
+        path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
     let root = beside.into_iter().flat_map(|folder| [Some(folder), folder.parent()]).flatten();
     let bundle = match (&global.plans, root.into_iter().find(|root| root.join("assets").is_dir())) {
         (None, Some(root)) => Bundle::new(folder_files(root)?),
@@ -116,7 +121,8 @@ pub fn plan(args: &PlanArgs, global: &Global) -> Result<Plan, Failure> {
 
 /// All problems as one failure.
 pub fn failure(problems: &[Problem]) -> Failure {
-    let texts: Vec<String> = problems.iter().map(|problem| problem.to_string().trim_end().to_owned()).collect();
+    let texts: Vec<String> =
+        problems.iter().map(|problem| problem.to_string().trim_end().to_owned()).collect();
     let text = match texts.len() {
         1 => texts.concat(),
         n => format!("{n} problems\n{}", texts.join("\n")),

@@ -41,7 +41,8 @@ pub fn run(command: &Command, global: &Global, _style: Style) -> Result<u8, Fail
         }
         Command::Show { plan, set } => {
             let (source, bundle) = load::source(plan, global)?;
-            let plan = plan::load(&source, bundle.assets(), &settings(set)?).map_err(|all| load::failure(&all))?;
+            let plan =
+                plan::load(&source, bundle.assets(), &settings(set)?).map_err(|all| load::failure(&all))?;
             data(plan::show_text(&plan).trim_end());
             Ok(exit::DONE)
         }
@@ -59,6 +60,7 @@ pub fn run(command: &Command, global: &Global, _style: Style) -> Result<u8, Fail
 
 /// Inputs for looking at a plan: one without a value gets a stand-in.
 fn settings(set: &[String]) -> Result<Settings, Failure> {
-    let settings = Settings::parse(set.iter().map(String::as_str)).map_err(|problems| load::failure(&problems))?;
+    let settings =
+        Settings::parse(set.iter().map(String::as_str)).map_err(|problems| load::failure(&problems))?;
     Ok(settings.with_stand_ins())
 }

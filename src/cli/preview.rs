@@ -4,11 +4,11 @@ use super::load;
 use super::output::{Role, Style, data, paint};
 use super::world::{self, Manner};
 use super::{Failure, Global, Output, PlanArgs, exit, gate_text};
+use crate::plan::Plan;
 use crate::proof::Verdict;
 use crate::rollout::preview::Decision;
 use crate::rollout::run::{self, StepView};
 use crate::secret::Masker;
-use crate::plan::Plan;
 use clap::Args;
 
 /// Shows what a plan would change; writes nothing.
@@ -82,7 +82,10 @@ fn json(views: &[StepView]) {
     for view in views {
         let (phase, step) = (&view.phase, &view.step.name);
         for (proof, judgement) in &view.step.proofs {
-            data(&serde_json::json!({ "phase": phase, "step": step, "proof": proof, "judgement": judgement }).to_string());
+            data(
+                &serde_json::json!({ "phase": phase, "step": step, "proof": proof, "judgement": judgement })
+                    .to_string(),
+            );
         }
         for preview in &view.step.previews {
             let (what, paths, reason): (&str, Vec<String>, Option<String>) = match &preview.decision {

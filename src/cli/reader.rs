@@ -87,7 +87,9 @@ impl Reader for Text {
                 let names: Vec<&str> = names.iter().map(Clean::as_str).collect();
                 self.line("claimed", Role::Good, &names.join(", "));
             }
-            Event::PhaseStarted { phase } => say(&paint(&format!("phase {phase}"), Role::Strong, self.style.err)),
+            Event::PhaseStarted { phase } => {
+                say(&paint(&format!("phase {phase}"), Role::Strong, self.style.err))
+            }
             Event::ProofJudged { proof, judgement, passed, .. } => {
                 let mut word = verdict_word(judgement.verdict);
                 for line in judgement_lines(proof, judgement) {
@@ -158,7 +160,9 @@ impl Reader for Text {
 
     fn sign(&self, sign: &Sign) {
         match sign {
-            Sign::Progress { what, done, total } => self.line("reading", Role::Dim, &format!("{what}: {done} of {total}")),
+            Sign::Progress { what, done, total } => {
+                self.line("reading", Role::Dim, &format!("{what}: {done} of {total}"))
+            }
             Sign::Note { text } => self.line("note", Role::Doubt, text.as_str()),
             Sign::Waiting { what, reason, waited } => {
                 let Ok(mut last) = self.last.lock() else { return };
@@ -166,7 +170,11 @@ impl Reader for Text {
                 if last.waiting == text && waited.saturating_sub(last.at) < SAY_AGAIN {
                     return;
                 }
-                if last.waiting != text && waited.saturating_sub(last.at) < 1000 && *waited > last.at && last.at > 0 {
+                if last.waiting != text
+                    && waited.saturating_sub(last.at) < 1000
+                    && *waited > last.at
+                    && last.at > 0
+                {
                     // Reasons that change by the millisecond are no news.
                     return;
                 }

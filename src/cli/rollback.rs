@@ -47,7 +47,9 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
             .hint("look at it with --preview, then use --yes"));
     }
     if !can_ask() && global.context.is_none() {
-        return Err(Failure::usage("a headless rollback needs an explicit context").hint("name one with --context"));
+        return Err(
+            Failure::usage("a headless rollback needs an explicit context").hint("name one with --context")
+        );
     }
     let (state, key) = world::state_dir()?;
     // A named run is read before any network, so that a wrong name is told at once.
@@ -81,7 +83,8 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
         })
         .unwrap_or_default();
     let manner = Manner { yes: command.yes, style, output: global.output, verbose: global.verbose };
-    let world = world::world(&connection, key, global, &manner, &claim, past.id.as_str(), header.plan.as_str());
+    let world =
+        world::world(&connection, key, global, &manner, &claim, past.id.as_str(), header.plan.as_str());
     if command.preview {
         let items = undo::plan(world.cluster.as_ref(), &world.key, &past.state, &scope).await?;
         preview(&items, style, global.output, &past);
@@ -142,13 +145,16 @@ fn preview(items: &[undo::Item], style: Style, output: Output, past: &PastRun) {
                 undo::Undo::Skip { reason, .. } => ("keep", vec![reason.clone()]),
                 undo::Undo::Foreign { what } => ("foreign", what.clone()),
             };
-            let line = serde_json::json!({ "id": item.id, "object": item.object, "undo": what, "reason": reason });
+            let line =
+                serde_json::json!({ "id": item.id, "object": item.object, "undo": what, "reason": reason });
             super::output::data(&line.to_string());
         }
         return;
     }
     if unknown > 0 {
-        super::output::data(&format!("{unknown} effects have no outcome yet; a rollback asks the cluster about them first"));
+        super::output::data(&format!(
+            "{unknown} effects have no outcome yet; a rollback asks the cluster about them first"
+        ));
     }
     if items.is_empty() {
         super::output::data("there is nothing to undo");

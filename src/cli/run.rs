@@ -64,7 +64,9 @@ pub async fn run(command: &Command, global: &Global, style: Style) -> Result<u8,
             .hint("use --yes --approve-unseen to approve every gate unseen"));
     }
     if (command.headless || !can_ask()) && global.context.is_none() {
-        return Err(Failure::usage("a headless run needs an explicit context").hint("name one with --context"));
+        return Err(
+            Failure::usage("a headless run needs an explicit context").hint("name one with --context")
+        );
     }
     let (state, key) = world::state_dir()?;
     let (connection, identity) = world::connect(global, global.context.as_deref()).await?;
@@ -119,7 +121,8 @@ async fn settle_earlier(world: &World, state: &StateDir, identity: &ClusterIdent
             Ok(past) => past,
             Err(failure) => {
                 // A journal that cannot be read may hold an unknown effect: it is said, never passed over in silence.
-                let text = Clean::new(format!("run {id} cannot be read and was not settled: {}", failure.text));
+                let text =
+                    Clean::new(format!("run {id} cannot be read and was not settled: {}", failure.text));
                 world.reader.sign(&Sign::Note { text });
                 continue;
             }

@@ -30,7 +30,8 @@ pub fn list(global: &Global) -> Result<u8, Failure> {
     for id in ids {
         match history::read(&state, &id) {
             Ok(past) => {
-                let context = past.state.header.as_ref().map(|h| h.cluster.context.to_string()).unwrap_or_default();
+                let context =
+                    past.state.header.as_ref().map(|h| h.cluster.context.to_string()).unwrap_or_default();
                 let started = time(past.state.started);
                 if global.output == Output::Json {
                     let line = serde_json::json!({
@@ -66,7 +67,9 @@ fn ended(past: &PastRun) -> String {
         Some((outcome, _)) => word(*outcome).to_owned(),
     };
     match &past.state.rollback {
-        Some(Some((Outcome::Done, _))) if past.state.standing().next().is_none() => text.push_str(", rolled back"),
+        Some(Some((Outcome::Done, _))) if past.state.standing().next().is_none() => {
+            text.push_str(", rolled back")
+        }
         Some(Some((Outcome::Done, _))) => text.push_str(", rolled back in part"),
         Some(Some((outcome, _))) => text.push_str(&format!(", rollback {}", word(*outcome))),
         Some(None) => text.push_str(", rollback cut short"),
@@ -100,7 +103,10 @@ pub fn show(command: &Show, global: &Global) -> Result<u8, Failure> {
     if let Some(header) = &past.state.header {
         data(&format!("run       {id}"));
         data(&format!("plan      {} ({})", header.plan, header.title));
-        data(&format!("cluster   {} ({}, {})", header.cluster.context, header.cluster.server, header.cluster.version));
+        data(&format!(
+            "cluster   {} ({}, {})",
+            header.cluster.context, header.cluster.server, header.cluster.version
+        ));
         data(&format!("by        {}", header.by));
         data(&format!("started   {}", time(past.state.started)));
         data(&format!("ended     {} ({})", time(past.state.last), ended(&past)));
@@ -109,7 +115,10 @@ pub fn show(command: &Show, global: &Global) -> Result<u8, Failure> {
         }
     }
     if let Some(torn) = &past.replay.torn {
-        data(&format!("note      the last {} bytes of the journal were cut short and are left out", torn.bytes));
+        data(&format!(
+            "note      the last {} bytes of the journal were cut short and are left out",
+            torn.bytes
+        ));
     }
     if let Some((_, summary)) = &past.state.outcome {
         data(&format!("summary   {summary}"));
@@ -118,7 +127,10 @@ pub fn show(command: &Show, global: &Global) -> Result<u8, Failure> {
         data(&format!("passed    {proof} in {place} was {verdict}: {reason}"));
     }
     if past.state.unseen > 0 {
-        data(&format!("unseen    {} gates were approved by --yes; nobody looked at their diffs", past.state.unseen));
+        data(&format!(
+            "unseen    {} gates were approved by --yes; nobody looked at their diffs",
+            past.state.unseen
+        ));
     }
     data("effects");
     for (id, effect) in &past.state.effects {
@@ -131,7 +143,11 @@ pub fn show(command: &Show, global: &Global) -> Result<u8, Failure> {
             Standing::Kept(why) => format!("kept: {why}"),
         };
         let verb = effect.effect.verb();
-        data(&format!("  {:<5} {verb:<8} {:<56} {standing}", id.to_string(), effect.effect.object().to_string()));
+        data(&format!(
+            "  {:<5} {verb:<8} {:<56} {standing}",
+            id.to_string(),
+            effect.effect.object().to_string()
+        ));
     }
     if past.state.effects.is_empty() {
         data("  none");

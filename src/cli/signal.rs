@@ -9,11 +9,8 @@ use tokio::sync::watch;
 pub fn listen() -> watch::Receiver<Stop> {
     let (send, receive) = watch::channel(Stop::No);
     tokio::spawn(async move {
-        let streams = (
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::terminate()),
-            signal(SignalKind::hangup()),
-        );
+        let streams =
+            (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()));
         let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) = streams else {
             say("note: signals cannot be caught here; Ctrl-C ends the process at once");
             std::future::pending::<()>().await;

@@ -33,12 +33,18 @@ pub fn state_dir() -> Result<(StateDir, StateKey), Failure> {
 ///
 /// # Errors
 /// There is no such context, or the cluster does not answer.
-pub async fn connect(global: &Global, context: Option<&str>) -> Result<(Connection, ClusterIdentity), Failure> {
+pub async fn connect(
+    global: &Global,
+    context: Option<&str>,
+) -> Result<(Connection, ClusterIdentity), Failure> {
     let connection = kubeconfig::connect(global.kubeconfig.clone(), context, global.insecure_skip_tls_verify)
         .await
         .map_err(|error| {
-            let failure =
-                if error.is_usage() { Failure::usage(error.to_string()) } else { Failure::failed(error.to_string()) };
+            let failure = if error.is_usage() {
+                Failure::usage(error.to_string())
+            } else {
+                Failure::failed(error.to_string())
+            };
             match error.hint() {
                 Some(hint) => failure.hint(hint),
                 None => failure,
@@ -106,7 +112,8 @@ pub fn world(
 
 /// `user@host`, for people.
 pub fn who() -> Clean {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
+    let user =
+        std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "unknown".to_owned());
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_else(|_| "unknown".to_owned());
     Clean::new(format!("{user}@{}", host.trim()))
 }

@@ -27,7 +27,8 @@ pub(super) fn document(text: &str) -> Option<Value> {
     if documents.iter().any(|document| matches!(document.root.kind, NodeKind::Scalar { .. })) {
         return None;
     }
-    let mut values = documents.iter().map(|document| document.root.to_json().ok()).collect::<Option<Vec<Value>>>()?;
+    let mut values =
+        documents.iter().map(|document| document.root.to_json().ok()).collect::<Option<Vec<Value>>>()?;
     if values.len() > 1 { Some(Value::Array(values)) } else { values.pop() }
 }
 
@@ -58,7 +59,8 @@ fn compare(path: &Path, before: Option<&Value>, after: Option<&Value>, found: &m
             let (old, new) = (before.len() - back, after.len() - back);
             for index in front..old.max(new) {
                 let path = path.join(Segment::Index(index));
-                let (before, after) = (before.get(index).filter(|_| index < old), after.get(index).filter(|_| index < new));
+                let (before, after) =
+                    (before.get(index).filter(|_| index < old), after.get(index).filter(|_| index < new));
                 compare(&path, before, after, found);
             }
         }
@@ -75,8 +77,10 @@ mod tests {
     fn an_added_item_is_one_item() {
         let before = json!({"a": [{"n": 1}, {"n": 2}], "b": 1, "c": 1});
         let after = json!({"a": [{"n": 0}, {"n": 1}, {"n": 2}], "b": 2, "d": {}});
-        let found: Vec<String> =
-            differences(&before, &after).iter().map(|(path, happened)| format!("{path} {happened:?}")).collect();
+        let found: Vec<String> = differences(&before, &after)
+            .iter()
+            .map(|(path, happened)| format!("{path} {happened:?}"))
+            .collect();
         assert_eq!(found, ["a[0] Added", "b Changed", "c Removed", "d Added"]);
         assert!(differences(&before, &before).is_empty());
     }

@@ -48,13 +48,19 @@ const INSIDE: usize = 20;
 const LONGEST: usize = 10_000;
 
 /// Renders what changes on an object: `before` is `None` for a new one, `after` for one that goes.
-pub fn render(object: &ObjectRef, before: Option<&Value>, after: Option<&Value>, masker: &mut Masker) -> Vec<Line> {
+pub fn render(
+    object: &ObjectRef,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    masker: &mut Masker,
+) -> Vec<Line> {
     let kind = object.kind.as_str();
     for state in [before, after].into_iter().flatten() {
         masker.learn(kind, state);
     }
     let mut page = Page { lines: Vec::new() };
-    let mut masked = |state: Option<&Value>| state.map(|state| without_noise(&masker.mask_value(kind, state)));
+    let mut masked =
+        |state: Option<&Value>| state.map(|state| without_noise(&masker.mask_value(kind, state)));
     match (masked(before), masked(after)) {
         (None, None) => page.title(format!("= {object}: absent before and after")),
         (None, Some(after)) => page.whole(kind, &after, Mark::Added, format!("+ {object} (new)")),
@@ -63,8 +69,10 @@ pub fn render(object: &ObjectRef, before: Option<&Value>, after: Option<&Value>,
             let shown = changes(kind, Some(&one), Some(&other));
             let real = changes(kind, before, after);
             // Two ways to write one secret have one placeholder; that they differ is said, not shown.
-            let hidden: Vec<&Change> =
-                real.iter().filter(|real| !shown.iter().any(|shown| touches(&shown.path, &real.path))).collect();
+            let hidden: Vec<&Change> = real
+                .iter()
+                .filter(|real| !shown.iter().any(|shown| touches(&shown.path, &real.path)))
+                .collect();
             let count = shown.len() + hidden.len();
             match count {
                 0 => page.title(format!("= {object}: no change")),
@@ -74,7 +82,8 @@ pub fn render(object: &ObjectRef, before: Option<&Value>, after: Option<&Value>,
             let states = (yaml_text::lines(kind, &one), yaml_text::lines(kind, &other));
             for change in &shown {
                 page.note(format!("  {}", masker.mask_text(&change.path.to_string())));
-                let inside = texts(before, after, &change.path).and_then(|(before, after)| Inside::of(before, after));
+                let inside =
+                    texts(before, after, &change.path).and_then(|(before, after)| Inside::of(before, after));
                 page.change(change, &states, inside, masker, &shown);
             }
             for change in hidden {
@@ -183,7 +192,10 @@ impl Page {
             self.compare(&one, &other, TEXT_CONTEXT, &[], &[]);
             return;
         }
-        let text = [before, after].into_iter().flatten().any(|value| value.as_str().is_some_and(|text| text.contains('\n')));
+        let text = [before, after]
+            .into_iter()
+            .flatten()
+            .any(|value| value.as_str().is_some_and(|text| text.contains('\n')));
         let removed = lines_of(&states.0, &change.path);
         let added = lines_of(&states.1, &change.path);
         let (ahead, behind) = if text {
@@ -199,12 +211,16 @@ impl Page {
         match inside {
             None => false,
             Some(Inside::OnlyOneReadable(side)) => {
-                self.note(format!("    the text {side} cannot be read as YAML or JSON; compared line by line"));
+                self.note(format!(
+                    "    the text {side} cannot be read as YAML or JSON; compared line by line"
+                ));
                 false
             }
             Some(Inside::Differences(found)) => {
                 if found.is_empty() {
-                    self.note("    inside: the same document; only comments, order or form differ".to_owned());
+                    self.note(
+                        "    inside: the same document; only comments, order or form differ".to_owned(),
+                    );
                 }
                 for (path, happened) in found.iter().take(INSIDE) {
                     let what = match happened {
@@ -223,7 +239,14 @@ impl Page {
     }
 
     /// Two runs of lines against each other, with what stands before and behind them.
-    fn compare(&mut self, removed: &[String], added: &[String], context: usize, ahead: &[String], behind: &[String]) {
+    fn compare(
+        &mut self,
+        removed: &[String],
+        added: &[String],
+        context: usize,
+        ahead: &[String],
+        behind: &[String],
+    ) {
         let all = removed.iter().chain(added).chain(ahead).chain(behind);
         let margin = all.filter(|line| !line.trim().is_empty()).map(|line| indent(line)).min().unwrap_or(0);
         let bare = |line: &String| line.get(margin..).unwrap_or_default().to_owned();
@@ -292,7 +315,8 @@ fn operations(removed: &[String], added: &[String]) -> Vec<DiffOp> {
 /// Documents that are written on long lines, as YAML that can be compared line by line.
 fn reshaped(before: Option<&Value>, after: Option<&Value>) -> Option<(Vec<String>, Vec<String>)> {
     let (before, after) = (before?.as_str()?, after?.as_str()?);
-    let long = |text: &str| text.lines().any(|line| line.chars().count() > WIDTH) || !text.trim_end().contains('\n');
+    let long =
+        |text: &str| text.lines().any(|line| line.chars().count() > WIDTH) || !text.trim_end().contains('\n');
     if !long(before) && !long(after) {
         return None;
     }
@@ -310,7 +334,9 @@ fn lines_of(state: &[YamlLine], path: &Path) -> Vec<String> {
 
 /// The unchanged lines directly before and behind the lines of a path.
 fn around(state: &[YamlLine], path: &Path, all: &[Change]) -> (Vec<String>, Vec<String>) {
-    let Some(first) = state.iter().position(|line| line.path.starts_with(path)) else { return (Vec::new(), Vec::new()) };
+    let Some(first) = state.iter().position(|line| line.path.starts_with(path)) else {
+        return (Vec::new(), Vec::new());
+    };
     let last = state.iter().rposition(|line| line.path.starts_with(path)).unwrap_or(first);
     let same = |line: &&YamlLine| !all.iter().any(|change| line.path.starts_with(&change.path));
     let ahead = state.get(first.saturating_sub(CONTEXT)..first).unwrap_or_default();

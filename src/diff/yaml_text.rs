@@ -91,7 +91,8 @@ impl Writer<'_> {
                 let hint = if body.starts_with([' ', '\n']) { "2" } else { "" };
                 self.push(path, format!("{lead}|{hint}{chomp}"));
                 for line in body.split('\n') {
-                    let text = if line.is_empty() { String::new() } else { format!("{}{line}", " ".repeat(indent)) };
+                    let text =
+                        if line.is_empty() { String::new() } else { format!("{}{line}", " ".repeat(indent)) };
                     self.push(path, text);
                 }
             }
@@ -128,7 +129,20 @@ fn is_plain(text: &str) -> bool {
     let text = text.replace("‹secret #", "‹secret");
     let reserved = matches!(
         text.to_ascii_lowercase().as_str(),
-        "" | "~" | "null" | "true" | "false" | "yes" | "no" | "on" | "off" | "y" | "n" | ".inf" | "-.inf" | ".nan" | "---"
+        "" | "~"
+            | "null"
+            | "true"
+            | "false"
+            | "yes"
+            | "no"
+            | "on"
+            | "off"
+            | "y"
+            | "n"
+            | ".inf"
+            | "-.inf"
+            | ".nan"
+            | "---"
     );
     let number_like = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
         && text.chars().all(|c| c.is_ascii_hexdigit() || "+-.:_xoeEZT".contains(c));

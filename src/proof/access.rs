@@ -13,8 +13,11 @@ pub fn needs(intents: &[(&Intent, String)], forwards: &BTreeSet<String>) -> Vec<
     let mut all = BTreeSet::new();
     for (intent, plural) in intents {
         let namespace = intent.object.namespace.as_deref();
-        let verbs: &[&str] =
-            if intent.must_exist { &["get", "patch"] } else { &["get", "list", "watch", "create", "patch", "delete"] };
+        let verbs: &[&str] = if intent.must_exist {
+            &["get", "patch"]
+        } else {
+            &["get", "list", "watch", "create", "patch", "delete"]
+        };
         for verb in verbs {
             all.insert(access(verb, intent.object.group(), plural, namespace));
         }
@@ -53,15 +56,19 @@ pub fn judge(answers: &[(Access, Result<bool, Clean>)]) -> Judgement {
     let mut findings = Vec::new();
     let mut granted = 0_usize;
     for (access, answer) in answers {
-        let place = access.namespace.as_deref().map_or("cluster-wide".to_owned(), |name| format!("in {name}"));
+        let place =
+            access.namespace.as_deref().map_or("cluster-wide".to_owned(), |name| format!("in {name}"));
         let group = if access.group.is_empty() { String::new() } else { format!(".{}", access.group) };
         let what = format!("{} {}{group} {place}", access.verb, access.resource);
         match answer {
             Ok(true) => granted += 1,
             Ok(false) => findings.push(
-                Finding::refuted(format!("not allowed: {what}")).hint("ask for a role that grants it in this namespace"),
+                Finding::refuted(format!("not allowed: {what}"))
+                    .hint("ask for a role that grants it in this namespace"),
             ),
-            Err(cause) => findings.push(Finding::unknown(format!("could not ask whether one may {what}: {cause}"))),
+            Err(cause) => {
+                findings.push(Finding::unknown(format!("could not ask whether one may {what}: {cause}")))
+            }
         }
     }
     if granted > 0 {
@@ -83,7 +90,10 @@ mod tests {
         let judgement = judge(&[(get.clone(), Ok(true)), (patch.clone(), Ok(false))]);
         assert_eq!(judgement.verdict, Verdict::Refuted);
         assert_eq!(judgement.headline(), "not allowed: patch deployments.apps in tripit");
-        assert_eq!(judge(&[(get, Ok(true)), (patch, Err(Clean::from("no answer")))]).verdict, Verdict::Unknown);
+        assert_eq!(
+            judge(&[(get, Ok(true)), (patch, Err(Clean::from("no answer")))]).verdict,
+            Verdict::Unknown
+        );
         assert_eq!(judge(&[]).verdict, Verdict::Unknown);
     }
 }

@@ -34,7 +34,8 @@ pub fn judge(sighting: &Sighting) -> Judgement {
         let finding = Finding::unknown(what);
         findings.push(match sighting.troubles.first() {
             Some(trouble) => finding.hint(trouble),
-            None => finding.hint("look whether the application gets requests, and whether its exporter reports errors"),
+            None => finding
+                .hint("look whether the application gets requests, and whether its exporter reports errors"),
         });
     };
     if sighting.logged.is_none() {
@@ -48,7 +49,9 @@ pub fn judge(sighting: &Sighting) -> Judgement {
     }
     if let Some((trace, spans)) = &sighting.by_id {
         let plural = if *spans == 1 { "span" } else { "spans" };
-        findings.push(Finding::proven(format!("trace {trace} has {spans} {plural} of {service} in Tempo, read by id")));
+        findings.push(Finding::proven(format!(
+            "trace {trace} has {spans} {plural} of {service} in Tempo, read by id"
+        )));
     }
     if let Some(trace) = &sighting.by_search {
         findings.push(Finding::proven(format!("trace {trace} of {service} was found by search")));

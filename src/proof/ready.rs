@@ -20,7 +20,10 @@ mod tests {
     #[test]
     fn only_an_answer_that_says_so_is_ready() {
         assert_eq!(judge("tempo /ready", &Ok((200, Clean::from("ready")))).verdict, Verdict::Proven);
-        assert_eq!(judge("tempo /ready", &Ok((503, Clean::from("Ingester not ready")))).verdict, Verdict::Refuted);
+        assert_eq!(
+            judge("tempo /ready", &Ok((503, Clean::from("Ingester not ready")))).verdict,
+            Verdict::Refuted
+        );
         assert_eq!(judge("tempo /ready", &Err(Clean::from("no ready pod"))).verdict, Verdict::Unknown);
     }
 }

@@ -64,7 +64,6 @@ pub enum ApplyError {
     BadRequest(String),
 }
 
-
 impl ApplyError {
     /// The HTTP status code and the reason of the API server's Status (which has none for what does not fit its type).
     pub fn status(&self) -> (u16, Option<&'static str>) {
@@ -109,7 +108,10 @@ pub fn apply(
         None => empty(schema, kind),
     };
     let mut owners = live.map(Owners::read).unwrap_or_else(|| Ok(Owners::default())).map_err(|why| {
-        ApplyError::Invalid { path: ".metadata.managedFields".to_owned(), message: format!("failed to decode managed fields: {why}") }
+        ApplyError::Invalid {
+            path: ".metadata.managedFields".to_owned(),
+            message: format!("failed to decode managed fields: {why}"),
+        }
     })?;
     let work = Work { schema, root, kind, manager };
     if owners.0.is_empty() {
@@ -144,7 +146,12 @@ pub fn updated(schema: &Schema, kind: &Kind, live: Option<&Value>, new: Value, m
     };
     // An object whose owners nobody knows stays so until the first apply.
     if live.is_none() || !owners.0.is_empty() {
-        Work { schema, root: schema.root(kind), kind, manager }.update(&mut owners, &before, &object, &manager.name);
+        Work { schema, root: schema.root(kind), kind, manager }.update(
+            &mut owners,
+            &before,
+            &object,
+            &manager.name,
+        );
     }
     owners.write(&mut object);
     if let Some(live) = live {
@@ -184,8 +191,10 @@ fn check(schema: &Schema, kind: &Kind, root: TypeId, intent: &Value) -> Result<(
     }
     let wrong = validate::validate(schema, root, intent);
     let Some((path, _)) = wrong.first() else { return Ok(()) };
-    let lines: Vec<String> =
-        wrong.iter().map(|(path, why)| if path.is_empty() { why.clone() } else { format!("{path}: {why}") }).collect();
+    let lines: Vec<String> = wrong
+        .iter()
+        .map(|(path, why)| if path.is_empty() { why.clone() } else { format!("{path}: {why}") })
+        .collect();
     let lines = match lines.as_slice() {
         [only] => only.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
@@ -306,7 +315,9 @@ impl Work<'_> {
         let own = owners::identity(self.manager, name, Operation::Update);
         let mut taken = Owners::default();
         let set = found.gained();
-        taken.0.insert(own.clone(), Holding { set, api_version: self.manager.api_version.clone(), time: None });
+        taken
+            .0
+            .insert(own.clone(), Holding { set, api_version: self.manager.api_version.clone(), time: None });
         taken.strip(&own);
         if let Some(taken) = taken.0.remove(&own) {
             let holding = owners.0.entry(own).or_default();

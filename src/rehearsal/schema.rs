@@ -150,7 +150,10 @@ impl Schema {
     pub fn embedded() -> &'static Self {
         static SCHEMA: OnceLock<Schema> = OnceLock::new();
         SCHEMA.get_or_init(|| {
-            serde_json::from_str(EMBEDDED).ok().and_then(|value| Self::read(&value).ok()).unwrap_or_else(Self::empty)
+            serde_json::from_str(EMBEDDED)
+                .ok()
+                .and_then(|value| Self::read(&value).ok())
+                .unwrap_or_else(Self::empty)
         })
     }
 

@@ -67,7 +67,9 @@ pub async fn roll_back(
     }
     match world.operator.undo(identity, &items).await {
         Answer::Approve(_) => {}
-        Answer::Decline => return Err(Halt::new(Outcome::NotApproved, "the rollback was declined; nothing was undone")),
+        Answer::Decline => {
+            return Err(Halt::new(Outcome::NotApproved, "the rollback was declined; nothing was undone"));
+        }
         Answer::CannotAsk(what) => return Err(Halt::new(Outcome::NotApproved, what)),
     }
     world.claim.confirm().await?;
@@ -82,7 +84,11 @@ pub async fn roll_back(
     if outcome == Outcome::Done {
         return Ok(summary);
     }
-    Err(Halt { outcome, summary, hint: Some(Clean::from("look at the object, then name it with --overwrite KIND/NAME")) })
+    Err(Halt {
+        outcome,
+        summary,
+        hint: Some(Clean::from("look at the object, then name it with --overwrite KIND/NAME")),
+    })
 }
 
 fn summary(items: &[Item], mixed: &[Clean]) -> (Outcome, Clean) {
@@ -90,7 +96,11 @@ fn summary(items: &[Item], mixed: &[Clean]) -> (Outcome, Clean) {
     if let Some(first) = foreign.first() {
         let text = match foreign.len() {
             1 => format!("{} was changed by others and was left as it is", first.object),
-            n => format!("{} and {} more were changed by others and were left as they are", first.object, n - 1),
+            n => format!(
+                "{} and {} more were changed by others and were left as they are",
+                first.object,
+                n - 1
+            ),
         };
         return (Outcome::Failed, Clean::new(text));
     }
@@ -135,7 +145,9 @@ async fn undo_items(world: &World, book: &mut Book, items: &[Item]) -> Result<()
             .collect();
         let results = batch::batch(world, book, works).await?;
         if let Some(moved) = batch::judge(&results)?.first() {
-            return Err(Halt::new(Outcome::NotApproved, moved).hint("roll back again to see how it stands now"));
+            return Err(
+                Halt::new(Outcome::NotApproved, moved).hint("roll back again to see how it stands now")
+            );
         }
         for (_, ready) in group {
             match &ready.effect {
@@ -165,13 +177,20 @@ async fn settle_down(world: &World, book: &mut Book, ready: &Ready, object: &Obj
     Ok(())
 }
 
-async fn replace_broken_pods(world: &World, book: &mut Book, ready: &Ready, object: &ObjectRef) -> Result<(), Halt> {
+async fn replace_broken_pods(
+    world: &World,
+    book: &mut Book,
+    ready: &Ready,
+    object: &ObjectRef,
+) -> Result<(), Halt> {
     // The controller must have seen the restored template before its revisions say anything.
     let mut live = None;
     for _ in 0..60 {
         live = world.cluster.get(object).await?;
-        let generation = live.as_ref().and_then(|live| live.pointer("/metadata/generation")).and_then(Value::as_i64);
-        let observed = live.as_ref().and_then(|live| live.pointer("/status/observedGeneration")).and_then(Value::as_i64);
+        let generation =
+            live.as_ref().and_then(|live| live.pointer("/metadata/generation")).and_then(Value::as_i64);
+        let observed =
+            live.as_ref().and_then(|live| live.pointer("/status/observedGeneration")).and_then(Value::as_i64);
         if observed >= generation {
             break;
         }

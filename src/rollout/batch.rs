@@ -28,7 +28,11 @@ pub struct Work<'w> {
 /// # Errors
 /// The claim is in doubt, the journal cannot be written, or a stop at once was asked for. Effects in flight then stay
 /// unknown, and are settled before anything else is done.
-pub async fn batch(world: &World, book: &mut Book, works: Vec<Work<'_>>) -> Result<Vec<(EffectId, Sent)>, Halt> {
+pub async fn batch(
+    world: &World,
+    book: &mut Book,
+    works: Vec<Work<'_>>,
+) -> Result<Vec<(EffectId, Sent)>, Halt> {
     if works.is_empty() {
         return Ok(Vec::new());
     }
@@ -81,7 +85,9 @@ pub async fn batch(world: &World, book: &mut Book, works: Vec<Work<'_>>) -> Resu
 fn outcome(id: EffectId, sent: &Sent) -> Option<Event> {
     match sent {
         Sent::Done { uid } => Some(Event::EffectDone { id, uid: uid.clone() }),
-        Sent::Failed { reason, .. } | Sent::Moved(reason) => Some(Event::EffectFailed { id, reason: reason.clone() }),
+        Sent::Failed { reason, .. } | Sent::Moved(reason) => {
+            Some(Event::EffectFailed { id, reason: reason.clone() })
+        }
         Sent::Unknown(_) => None,
     }
 }
@@ -93,8 +99,11 @@ fn outcome(id: EffectId, sent: &Sent) -> Option<Event> {
 pub fn judge(results: &[(EffectId, Sent)]) -> Result<Vec<Clean>, Halt> {
     for (_, sent) in results {
         if let Sent::Unknown(reason) = sent {
-            return Err(Halt::new(Outcome::Failed, format!("it is not known whether an effect happened: {reason}"))
-                .hint("run or roll back again: the cluster is asked first"));
+            return Err(Halt::new(
+                Outcome::Failed,
+                format!("it is not known whether an effect happened: {reason}"),
+            )
+            .hint("run or roll back again: the cluster is asked first"));
         }
     }
     for (_, sent) in results {

@@ -110,7 +110,9 @@ pub async fn own(cluster: &dyn Cluster, effect: &Create, mut live: Value) -> Sen
     for _ in 0..TRIES {
         let entries = fields::managers(&live).unwrap_or_default();
         let found = entries.iter().enumerate().find(|(_, entry)| {
-            entry.manager == effect.manager && entry.operation.as_str() == "Update" && entry.subresource.is_none()
+            entry.manager == effect.manager
+                && entry.operation.as_str() == "Update"
+                && entry.subresource.is_none()
         });
         let Some((index, entry)) = found else {
             return Sent::Done { uid: created };
@@ -130,12 +132,18 @@ pub async fn own(cluster: &dyn Cluster, effect: &Create, mut live: Value) -> Sen
         match cluster.patch(&effect.object, &operations, &effect.manager, false).await {
             Ok(_) => return Sent::Done { uid: created },
             Err(ClusterError::NotFound(_)) => {
-                return Sent::Unknown(Clean::new(format!("{} was deleted while it was created", effect.object)));
+                return Sent::Unknown(Clean::new(format!(
+                    "{} was deleted while it was created",
+                    effect.object
+                )));
             }
             Err(_) => match cluster.get(&effect.object).await {
                 Ok(Some(now)) if uid(&now) == Some(&created) => live = now,
                 Ok(_) => {
-                    return Sent::Unknown(Clean::new(format!("{} was replaced while it was created", effect.object)));
+                    return Sent::Unknown(Clean::new(format!(
+                        "{} was replaced while it was created",
+                        effect.object
+                    )));
                 }
                 Err(error) => return Sent::Unknown(Clean::new(format!("{}: {error}", effect.object))),
             },
@@ -163,7 +171,10 @@ async fn apply(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planned: 
         }
         let stale = matches!(
             error,
-            ClusterError::Stale(_) | ClusterError::NotFound(_) | ClusterError::Owned(_) | ClusterError::AlreadyExists(_)
+            ClusterError::Stale(_)
+                | ClusterError::NotFound(_)
+                | ClusterError::Owned(_)
+                | ClusterError::AlreadyExists(_)
         );
         if !stale && !error.outcome_unknown() {
             return Sent::failed(&intent.object, &error);
@@ -177,7 +188,10 @@ async fn apply(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planned: 
                     effect = now.effect;
                 }
                 Decision::Change(_) => {
-                    return Sent::Moved(Clean::new(format!("the change of {} is another one now", intent.object)));
+                    return Sent::Moved(Clean::new(format!(
+                        "the change of {} is another one now",
+                        intent.object
+                    )));
                 }
                 Decision::Same => {
                     return Sent::Moved(Clean::new(format!("{} is already as intended now", intent.object)));

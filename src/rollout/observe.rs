@@ -4,11 +4,11 @@ use super::event::{Outcome, Sign};
 use super::preview::Preview;
 use super::{Halt, World, wait};
 use crate::object::{ObjectRef, kind, status};
+use crate::plan::{Action, Plan, ProofName, ReadyTarget, Step, Watch};
 use crate::port::{Access, Endpoint, Selection};
 use crate::proof::datasource::{Known, config_map};
 use crate::proof::{self, Finding, Judgement, Verdict, first_light::Sighting};
 use crate::span;
-use crate::plan::{Action, Plan, ProofName, ReadyTarget, Step, Watch};
 use crate::step::{Intent, compile};
 use crate::text::Clean;
 use futures::stream::{self, StreamExt};
@@ -41,7 +41,9 @@ pub async fn before(
         }
         ProofName::Datasource => Ok(datasource(world, plan, previews).await),
         // A claim about what is running can also be made before a step.
-        ProofName::RolledOut | ProofName::Ready | ProofName::FirstLight => after(world, plan, step, previews, proof).await,
+        ProofName::RolledOut | ProofName::Ready | ProofName::FirstLight => {
+            after(world, plan, step, previews, proof).await
+        }
     }
 }
 
@@ -137,7 +139,8 @@ async fn datasource(world: &World, plan: &Plan, previews: &[Preview]) -> Judgeme
         let others: Option<Vec<Value>> = match listed {
             Ok(all) => Some(all.into_iter().filter(|other| name(other) != Some(&object.name)).collect()),
             Err(error) => {
-                findings.push(Finding::unknown(format!("the other data sources could not be listed: {error}")));
+                findings
+                    .push(Finding::unknown(format!("the other data sources could not be listed: {error}")));
                 None
             }
         };
@@ -169,7 +172,13 @@ fn name(object: &Value) -> Option<&str> {
     object.pointer("/metadata/name").and_then(Value::as_str)
 }
 
-fn known_from(known: &mut Known, config_map: &Value, origin: &Clean, created: bool, findings: &mut Vec<Finding>) {
+fn known_from(
+    known: &mut Known,
+    config_map: &Value,
+    origin: &Clean,
+    created: bool,
+    findings: &mut Vec<Finding>,
+) {
     let data = config_map.get("data").and_then(Value::as_object);
     for text in data.into_iter().flatten().filter_map(|(_, text)| text.as_str()) {
         if let Err(cause) = known.add(text, origin, created) {
@@ -185,11 +194,15 @@ fn created(plan: &Plan) -> Vec<(ObjectRef, Value)> {
         let assets: Vec<_> = match &step.action {
             Action::Apply { objects, .. } => objects.iter().collect(),
             Action::Datasource { object, .. } => vec![object.as_ref()],
-            Action::Prove { .. } | Action::DatasourceField(_) | Action::Env { .. } | Action::Watch(_) => Vec::new(),
+            Action::Prove { .. } | Action::DatasourceField(_) | Action::Env { .. } | Action::Watch(_) => {
+                Vec::new()
+            }
         };
         for asset in assets {
             let labels = asset.object.pointer("/metadata/labels");
-            if asset.reference.kind == "ConfigMap" && labels.is_some_and(|l| l.get(config_map::LABEL).is_some()) {
+            if asset.reference.kind == "ConfigMap"
+                && labels.is_some_and(|l| l.get(config_map::LABEL).is_some())
+            {
                 all.push((asset.reference.clone(), asset.object.clone()));
             }
         }
@@ -198,7 +211,8 @@ fn created(plan: &Plan) -> Vec<(ObjectRef, Value)> {
 }
 
 async fn rolled_out(world: &World, step: &Step) -> Result<Judgement, Halt> {
-    let objects: Vec<_> = step.action.objects().into_iter().filter(|object| status::has_rollout(&object.kind)).collect();
+    let objects: Vec<_> =
+        step.action.objects().into_iter().filter(|object| status::has_rollout(&object.kind)).collect();
     if objects.is_empty() {
         return Ok(one(Finding::not_applicable("the step has no workload")));
     }
@@ -271,18 +285,25 @@ async fn first_light(world: &World, watch: &Watch) -> Result<Judgement, Halt> {
         if sighting.complete() || waited >= watch.deadline {
             return Ok(proof::first_light::judge(&sighting));
         }
-        let reason = proof::first_light::judge(&sighting).findings.first().map(|f| f.text.clone()).unwrap_or_default();
+        let reason =
+            proof::first_light::judge(&sighting).findings.first().map(|f| f.text.clone()).unwrap_or_default();
         say_waiting(world, &what, &reason, waited);
         wait::pause(world, AGAIN, "while watching for the first span").await?;
     }
 }
 
 /// One look: ids from the log lines are fetched at once, search fills in the rest (it lags by 5 to 15 s on Tempo 2).
-async fn look(world: &World, watch: &Watch, sighting: &mut Sighting, counts: &mut BTreeMap<span::TraceId, usize>) {
+async fn look(
+    world: &World,
+    watch: &Watch,
+    sighting: &mut Sighting,
+    counts: &mut BTreeMap<span::TraceId, usize>,
+) {
     let now = world.clock.wall() / 1000;
     let from = now.saturating_sub(LOOK_BACK);
     if sighting.by_id.is_none() {
-        let path = span::loki_query_path(&watch.loki_query, from * 1_000_000_000, (now + 1) * 1_000_000_000, 100);
+        let path =
+            span::loki_query_path(&watch.loki_query, from * 1_000_000_000, (now + 1) * 1_000_000_000, 100);
         match fetch(world, &watch.loki, &path).await.and_then(|body| span::parse_loki(&body)) {
             Err(cause) => sighting.troubles.push(Clean::new(format!("Loki: {cause}"))),
             Ok(lines) => {
@@ -334,7 +355,11 @@ async fn spans_of(
     let count = match answer.status {
         200 => {
             let trace = span::parse_tempo_trace(&answer.body)?;
-            trace.spans.iter().filter(|span| span.service.as_str() == watch.service && span.trace == id).count()
+            trace
+                .spans
+                .iter()
+                .filter(|span| span.service.as_str() == watch.service && span.trace == id)
+                .count()
         }
         404 => 0,
         status => return Err(Clean::new(format!("trace {id} answers {status}"))),

@@ -128,7 +128,10 @@ pub async fn preview(
         match attempt {
             Ok(preview) => return Ok(preview),
             // It moved between the read and the dry run: read again.
-            Err((ClusterError::Stale(_) | ClusterError::NotFound(_) | ClusterError::AlreadyExists(_), live)) => {
+            Err((
+                ClusterError::Stale(_) | ClusterError::NotFound(_) | ClusterError::AlreadyExists(_),
+                live,
+            )) => {
                 last = live;
             }
             Err((error, live)) => return blocked(intent, live, error),
@@ -167,7 +170,8 @@ async fn existing(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, live: 
         return Ok(preview_of(intent, Some(live), Some(result), Decision::Same));
     }
     if let Some(path) = secret::holds_secret(&intent.object.kind, &changes) {
-        let reason = format!("{} would change a secret at {path}, and the journal holds no secrets", intent.object);
+        let reason =
+            format!("{} would change a secret at {path}, and the journal holds no secrets", intent.object);
         let block = Block::new(reason, "change the secret by hand, then run again");
         return Ok(preview_of(intent, Some(live), Some(result), Decision::Blocked(block)));
     }
@@ -195,7 +199,8 @@ async fn existing(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, live: 
 async fn absent(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, later: &[String]) -> Attempt {
     if intent.must_exist {
         let reason = format!("{} does not exist, and this step only changes what is there", intent.object);
-        let block = Block::new(reason, "check the names in the plan's inputs, or roll out the workload first");
+        let block =
+            Block::new(reason, "check the names in the plan's inputs, or roll out the workload first");
         return Ok(preview_of(intent, None, None, Decision::Blocked(block)));
     }
     // A dry-run apply, not a dry-run create: its result carries the Apply entry that the real object is to have.
@@ -351,13 +356,12 @@ fn print(
     taken: &[(String, Vec<String>)],
     create: bool,
 ) -> Fingerprint {
-    let owners: Vec<(crate::object::path::Path, Vec<String>)> = intent
-        .take
-        .iter()
-        .zip(taken)
-        .map(|(path, (_, managers))| (path.clone(), managers.clone()))
-        .collect();
-    diff::fingerprint(key, &FingerprintParts { object: &intent.object, uid, changes, owners: &owners, create })
+    let owners: Vec<(crate::object::path::Path, Vec<String>)> =
+        intent.take.iter().zip(taken).map(|(path, (_, managers))| (path.clone(), managers.clone())).collect();
+    diff::fingerprint(
+        key,
+        &FingerprintParts { object: &intent.object, uid, changes, owners: &owners, create },
+    )
 }
 
 /// Objects in the order in which they are created: waves of one kind order each.

@@ -8,9 +8,9 @@ use super::gate::{Answer, Gate, GateStep};
 use super::preview::{self, Block, Decision, Preview};
 use super::{Halt, World, observe};
 use crate::object::ObjectRef;
+use crate::plan::{Action, Phase, Plan, ProofName, Step};
 use crate::port::ClusterIdentity;
 use crate::proof::{Judgement, Verdict};
-use crate::plan::{Action, Phase, Plan, ProofName, Step};
 use crate::step::compile;
 use crate::text::Clean;
 use futures::FutureExt;
@@ -111,7 +111,8 @@ async fn run_phase(
                 None => halt,
             });
         }
-        let gate = Gate { cluster: identity.clone(), phase: Clean::new(&phase.name), steps, moved: moved.clone() };
+        let gate =
+            Gate { cluster: identity.clone(), phase: Clean::new(&phase.name), steps, moved: moved.clone() };
         pass_gate(world, book, &gate).await?;
         match run_steps(world, book, plan, phase, gate, options).await? {
             Steps::Done(count) => return Ok(changed + count),
@@ -165,14 +166,18 @@ async fn look_at(world: &World, plan: &Plan, phase: &Phase) -> Result<Vec<GateSt
 
 /// The first step that cannot be carried out, with how many more there are.
 fn blocked(steps: &[GateStep]) -> Option<Block> {
-    let mut blocks = steps.iter().flat_map(|step| &step.previews).filter_map(|preview| match &preview.decision {
-        Decision::Blocked(block) => Some(block),
-        _ => None,
-    });
+    let mut blocks =
+        steps.iter().flat_map(|step| &step.previews).filter_map(|preview| match &preview.decision {
+            Decision::Blocked(block) => Some(block),
+            _ => None,
+        });
     let first = blocks.next()?.clone();
     match blocks.count() {
         0 => Some(first),
-        more => Some(Block { reason: Clean::new(format!("{} (and {more} more)", first.reason)), hint: first.hint }),
+        more => Some(Block {
+            reason: Clean::new(format!("{} (and {more} more)", first.reason)),
+            hint: first.hint,
+        }),
     }
 }
 
@@ -236,8 +241,11 @@ async fn pass_gate(world: &World, book: &mut Book, gate: &Gate) -> Result<(), Ha
         }
         Answer::Decline => {
             book.note(Event::GateDeclined { phase }).await?;
-            Err(Halt::new(Outcome::NotApproved, format!("phase {} was declined; nothing of it was sent", gate.phase))
-                .hint("`firstlight rollback` takes back the phases before it"))
+            Err(Halt::new(
+                Outcome::NotApproved,
+                format!("phase {} was declined; nothing of it was sent", gate.phase),
+            )
+            .hint("`firstlight rollback` takes back the phases before it"))
         }
         Answer::CannotAsk(what) => Err(Halt::new(Outcome::NotApproved, what)),
     }
@@ -269,7 +277,8 @@ async fn run_steps(
     let mut count = 0;
     for (step, view) in phase.steps.iter().zip(gate.steps) {
         world.safe_point()?;
-        book.note(Event::StepStarted { phase: Clean::new(&phase.name), step: Clean::new(&step.name) }).await?;
+        book.note(Event::StepStarted { phase: Clean::new(&phase.name), step: Clean::new(&step.name) })
+            .await?;
         let mut changed = 0;
         let todo: Vec<Preview> = view.previews.iter().filter(|preview| preview.changes()).cloned().collect();
         for wave in preview::waves(todo, |preview| &preview.intent.object) {
@@ -282,9 +291,15 @@ async fn run_steps(
         count += changed;
         for proof in after(step) {
             let judgement = observe::after(world, plan, step, &view.previews, proof).await?;
-            settle_proof(world, book, phase, &view.name, &Clean::new(proof.as_str()), &judgement, options).await?;
+            settle_proof(world, book, phase, &view.name, &Clean::new(proof.as_str()), &judgement, options)
+                .await?;
         }
-        book.note(Event::StepFinished { phase: Clean::new(&phase.name), step: Clean::new(&step.name), changed }).await?;
+        book.note(Event::StepFinished {
+            phase: Clean::new(&phase.name),
+            step: Clean::new(&step.name),
+            changed,
+        })
+        .await?;
     }
     Ok(Steps::Done(count))
 }

@@ -29,7 +29,8 @@ pub async fn settle(cluster: &dyn Cluster, key: &StateKey, effect: &Effect) -> C
             let Some(live) = live.filter(|live| uid(live) == Some(&restore.uid)) else {
                 return Ok(Settlement::Done { uid: String::new() });
             };
-            let ours = fields::managers(&live).unwrap_or_default().iter().any(|e| e.manager == restore.manager);
+            let ours =
+                fields::managers(&live).unwrap_or_default().iter().any(|e| e.manager == restore.manager);
             Ok(if ours { Settlement::NotDone } else { Settlement::Done { uid: restore.uid.clone() } })
         }
         Effect::Delete(delete) => Ok(deleted(live.as_ref(), &delete.uid)),
@@ -52,7 +53,9 @@ async fn created(
     let id = uid(&live).unwrap_or_default().to_owned();
     Ok(match execute::own(cluster, effect, live).await {
         Sent::Done { .. } => Settlement::Done { uid: id },
-        Sent::Unknown(what) | Sent::Moved(what) | Sent::Failed { reason: what, .. } => Settlement::Foreign { what },
+        Sent::Unknown(what) | Sent::Moved(what) | Sent::Failed { reason: what, .. } => {
+            Settlement::Foreign { what }
+        }
     })
 }
 
@@ -86,7 +89,13 @@ fn deleted(live: Option<&Value>, id: &str) -> Settlement {
 
 /// Whether our manager's entry holds exactly these fields, with exactly these values. An Update entry, which a POST
 /// leaves, also holds what the server filled in, so there it is enough that none of ours is missing.
-fn holds(key: &StateKey, live: &Value, manager: &str, fields_v1: &Value, expected: &crate::secret::Fingerprint) -> bool {
+fn holds(
+    key: &StateKey,
+    live: &Value,
+    manager: &str,
+    fields_v1: &Value,
+    expected: &crate::secret::Fingerprint,
+) -> bool {
     let Ok(intended) = FieldSet::from_v1(fields_v1) else {
         return false;
     };

@@ -81,15 +81,22 @@ pub struct Ready {
 ///
 /// # Errors
 /// The cluster could not be asked.
-pub async fn plan(cluster: &dyn Cluster, key: &StateKey, state: &State, scope: &Scope) -> ClusterResult<Vec<Item>> {
-    let first = scope.to_phase.as_ref().and_then(|phase| {
-        state.effects.iter().find(|(_, effect)| effect.phase == *phase).map(|(id, _)| *id)
-    });
+pub async fn plan(
+    cluster: &dyn Cluster,
+    key: &StateKey,
+    state: &State,
+    scope: &Scope,
+) -> ClusterResult<Vec<Item>> {
+    let first = scope
+        .to_phase
+        .as_ref()
+        .and_then(|phase| state.effects.iter().find(|(_, effect)| effect.phase == *phase).map(|(id, _)| *id));
     let chosen: Vec<(EffectId, &EffectState)> =
         state.standing().filter(|(id, _)| first.is_none_or(|first| *id >= first)).collect();
     let mut items = Vec::new();
-    let mut planned = stream::iter(chosen.into_iter().map(|(id, effect)| item(cluster, key, id, effect, state, scope)))
-        .buffered(super::preview::CONCURRENCY);
+    let mut planned =
+        stream::iter(chosen.into_iter().map(|(id, effect)| item(cluster, key, id, effect, state, scope)))
+            .buffered(super::preview::CONCURRENCY);
     while let Some(item) = planned.next().await {
         items.push(item?);
     }
@@ -106,7 +113,8 @@ async fn item(
 ) -> ClusterResult<Item> {
     let object = state.effect.object().clone();
     let live = cluster.get(&object).await?;
-    let overwrite = scope.overwrite.iter().any(|name| *name == object.short().as_str() || *name == object.to_string());
+    let overwrite =
+        scope.overwrite.iter().any(|name| *name == object.short().as_str() || *name == object.to_string());
     let undo = match &state.effect {
         Effect::Create(create) => undo_create(id, create, live.as_ref(), run, scope, overwrite),
         Effect::Apply(apply) => undo_apply(key, id, apply, live.as_ref(), overwrite),
@@ -134,7 +142,10 @@ fn undo_create(
     });
     let now = uid(live).unwrap_or_default();
     if created.is_some_and(|created| created != now) {
-        return Undo::Skip { reason: Clean::new("was replaced by another object of the same name; it stays"), gone: true };
+        return Undo::Skip {
+            reason: Clean::new("was replaced by another object of the same name; it stays"),
+            gone: true,
+        };
     }
     if kind::holds_data(&effect.object.kind) && !scope.delete_data {
         return Undo::Skip { reason: Clean::new("holds data and is kept"), gone: false };
@@ -157,23 +168,36 @@ fn touched(live: &Value, manager: &str) -> Vec<Clean> {
     let entries = fields::managers(live).unwrap_or_default();
     entries
         .iter()
-        .filter(|entry| entry.manager != manager && entry.manager.rsplit_once(':').map(|(plan, _)| plan) != Some(ours))
+        .filter(|entry| {
+            entry.manager != manager && entry.manager.rsplit_once(':').map(|(plan, _)| plan) != Some(ours)
+        })
         .filter(|entry| !HOUSEKEEPING.contains(&entry.manager.as_str()))
         .filter(|entry| entry.subresource.as_deref() != Some("status"))
         .flat_map(|entry| {
-            entry.fields.leaves().into_iter().map(move |path| Clean::new(format!("{path} is owned by {}", entry.manager)))
+            entry
+                .fields
+                .leaves()
+                .into_iter()
+                .map(move |path| Clean::new(format!("{path} is owned by {}", entry.manager)))
         })
         .collect()
 }
 
 fn undo_apply(key: &StateKey, id: EffectId, effect: &Apply, live: Option<&Value>, overwrite: bool) -> Undo {
     let Some(live) = live.filter(|live| uid(live) == Some(&effect.uid)) else {
-        return Undo::Skip { reason: Clean::new("was deleted or replaced by someone else; nothing is restored"), gone: true };
+        return Undo::Skip {
+            reason: Clean::new("was deleted or replaced by someone else; nothing is restored"),
+            gone: true,
+        };
     };
     let changes = recorded(key, &effect.changes, live);
     let plan = diff::restore_patch(&effect.object.kind, live, &changes, overwrite);
     if !plan.foreign.is_empty() && !overwrite {
-        let what = plan.foreign.iter().map(|drift| Clean::new(format!("{} was changed since", drift.path))).collect();
+        let what = plan
+            .foreign
+            .iter()
+            .map(|drift| Clean::new(format!("{} was changed since", drift.path)))
+            .collect();
         return Undo::Foreign { what };
     }
     let restore = Restore {
@@ -235,7 +259,8 @@ pub async fn restore(cluster: &dyn Cluster, effect: &Restore, changes: &[Change]
             }
         };
         let entries = given_back(&restored, &effect.manager, owners);
-        let operations = vec![json!({ "op": "replace", "path": "/metadata/managedFields", "value": entries })];
+        let operations =
+            vec![json!({ "op": "replace", "path": "/metadata/managedFields", "value": entries })];
         match guarded(cluster, object, &restored, operations, &effect.manager).await {
             Ok(_) => return Sent::Done { uid: effect.uid.clone() },
             Err(ClusterError::Stale(_) | ClusterError::Invalid(_)) => {}
@@ -268,8 +293,10 @@ async fn guarded(
 /// `managedFields` with our entries as they were before, and taken fields back with their owners.
 fn given_back(live: &Value, manager: &str, owners: &[Owner]) -> Vec<Value> {
     let entries = fields::managers(live).unwrap_or_default();
-    let ours: Option<FieldSet> =
-        entries.iter().find(|e| e.manager == manager && e.operation.as_str() == "Apply").map(|e| e.fields.clone());
+    let ours: Option<FieldSet> = entries
+        .iter()
+        .find(|e| e.manager == manager && e.operation.as_str() == "Apply")
+        .map(|e| e.fields.clone());
     let mut kept: Vec<Value> = Vec::new();
     let mut seen = vec![false; owners.len()];
     for entry in entries {
@@ -286,7 +313,8 @@ fn given_back(live: &Value, manager: &str, owners: &[Owner]) -> Vec<Value> {
             if let Some(flag) = seen.get_mut(position) {
                 *flag = true;
             }
-            let earlier = owners.get(position).and_then(|owner| FieldSet::from_v1(owner.entry.get("fieldsV1")?).ok());
+            let earlier =
+                owners.get(position).and_then(|owner| FieldSet::from_v1(owner.entry.get("fieldsV1")?).ok());
             if let (Some(earlier), Some(ours)) = (earlier, &ours) {
                 let fields = entry.fields.union(&earlier.intersection(ours));
                 if let Some(raw) = raw.as_object_mut() {

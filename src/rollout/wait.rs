@@ -33,9 +33,9 @@ enum Kind {
 /// The operator asked to stop.
 pub async fn rolled_out(world: &World, object: &ObjectRef, timeout: Duration) -> Result<Finding, Halt> {
     let mut view = View::default();
-    let watches = selections(object).into_iter().map(|(kind, selection)| {
-        world.cluster.watch(&selection).map(move |event| (kind, event)).boxed()
-    });
+    let watches = selections(object)
+        .into_iter()
+        .map(|(kind, selection)| world.cluster.watch(&selection).map(move |event| (kind, event)).boxed());
     let mut events = stream::select_all(watches.collect::<Vec<_>>());
     let mut stop = world.stop.clone();
     let started = world.clock.boot();
@@ -197,7 +197,10 @@ impl View {
         }
         let workload = self.workload.as_ref()?;
         let owned = |uids: &[&str], map: &BTreeMap<ObjectRef, Value>| -> Vec<Value> {
-            map.values().filter(|value| owners(value).iter().any(|owner| uids.contains(owner))).cloned().collect()
+            map.values()
+                .filter(|value| owners(value).iter().any(|owner| uids.contains(owner)))
+                .cloned()
+                .collect()
         };
         let id = uid(workload).unwrap_or_default();
         let replica_sets = owned(&[id], &self.replica_sets);

@@ -9,8 +9,21 @@ use std::collections::BTreeMap;
 
 /// Words that stand in Secrets and everywhere else: masking them wherever they turn up would tell nothing and hide much.
 const COMMON: &[&str] = &[
-    "changeme", "database", "default", "disabled", "enabled", "grafana", "kubernetes", "localhost", "monitoring", "password",
-    "postgres", "postgresql", "production", "required", "username",
+    "changeme",
+    "database",
+    "default",
+    "disabled",
+    "enabled",
+    "grafana",
+    "kubernetes",
+    "localhost",
+    "monitoring",
+    "password",
+    "postgres",
+    "postgresql",
+    "production",
+    "required",
+    "username",
 ];
 
 /// Forms of known secrets, longest first within a search.
@@ -70,7 +83,9 @@ impl Known {
             }
         }
         found.extend(self.percent(text));
-        found.extend(pattern::encoded(text, &|inner| self.plain.iter().any(|secret| inner.contains(secret.as_str()))));
+        found.extend(pattern::encoded(text, &|inner| {
+            self.plain.iter().any(|secret| inner.contains(secret.as_str()))
+        }));
         found
     }
 

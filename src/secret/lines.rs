@@ -137,7 +137,13 @@ fn key_before(line: &str, at: usize) -> Option<Key<'_>> {
         let open = bare.rfind(token)?;
         let start = open + token.len();
         let name = bare.get(start..)?;
-        return (name.len() <= 128 && !name.contains(quote)).then_some(Key { name, start: open, at, separator, quoted: true });
+        return (name.len() <= 128 && !name.contains(quote)).then_some(Key {
+            name,
+            start: open,
+            at,
+            separator,
+            quoted: true,
+        });
     }
     let is_name = |c: char| c.is_alphanumeric() || "_-.$@/".contains(c);
     let mut start = trimmed.rfind(|c: char| !is_name(c)).map_or(0, |found| {
@@ -158,7 +164,11 @@ fn is_secret(key: &Key<'_>, line: &str) -> bool {
         let value = after.trim().trim_matches(['"', '\'', ',']);
         return pattern::is_basic(value);
     }
-    if key.separator == ':' && !key.quoted && !after.is_empty() && !after.starts_with([' ', '\t', '\r', '"', '\'', '=']) {
+    if key.separator == ':'
+        && !key.quoted
+        && !after.is_empty()
+        && !after.starts_with([' ', '\t', '\r', '"', '\'', '='])
+    {
         // `name:value` without a blank is a port, an image's tag or a scheme as often as not.
         let path = key.name.contains(['/', '@']);
         return !path && !after.starts_with("//") && name::ends_secret(key.name);
@@ -180,14 +190,20 @@ impl<'t> Scanner<'t> {
             let Some(key) = &row.key else { continue };
             let value = row.text.get(key.at + 1..).unwrap_or_default();
             let value = value.trim().trim_end_matches(',').trim_matches(['"', '\'']);
-            if !matches!(key.name, "name" | "key" | "header" | "variable" | "parameter") || !name::is_secret_key(value) {
+            if !matches!(key.name, "name" | "key" | "header" | "variable" | "parameter")
+                || !name::is_secret_key(value)
+            {
                 continue;
             }
             let begins = |row: &Row<'_>, key: &Key<'_>| key.start > row.indent;
             let is_value = |name: &str| matches!(name, "value" | "values" | "default");
             for (at, other) in self.rows.iter().enumerate().skip(index + 1) {
                 let Some(beside) = &other.key else {
-                    if other.indent < key.start && !other.text.trim().is_empty() { break } else { continue };
+                    if other.indent < key.start && !other.text.trim().is_empty() {
+                        break;
+                    } else {
+                        continue;
+                    };
                 };
                 if beside.start < key.start || (beside.start == key.start && begins(other, beside)) {
                     break;
@@ -201,7 +217,11 @@ impl<'t> Scanner<'t> {
             }
             for (at, other) in self.rows.iter().enumerate().take(index).rev() {
                 let Some(beside) = &other.key else {
-                    if other.indent < key.start && !other.text.trim().is_empty() { break } else { continue };
+                    if other.indent < key.start && !other.text.trim().is_empty() {
+                        break;
+                    } else {
+                        continue;
+                    };
                 };
                 if beside.start < key.start {
                     break;
@@ -282,7 +302,8 @@ impl<'t> Scanner<'t> {
         if let Some((inner, end)) = quoted(self.text, begin, self.text.len()) {
             let last = self.text.get(end..).unwrap_or_default();
             let last = last.split('\n').next().unwrap_or_default();
-            let closed = last.trim().is_empty() || last.trim_start_matches([' ', '\t']).starts_with([',', '}', ']', ')', '#', ';', '\\']);
+            let closed = last.trim().is_empty()
+                || last.trim_start_matches([' ', '\t']).starts_with([',', '}', ']', ')', '#', ';', '\\']);
             if closed {
                 self.push(inner, end - (inner - begin));
                 return (end, false);
@@ -317,7 +338,8 @@ impl<'t> Scanner<'t> {
             None => self.absorb(index, key.start),
         };
         let inside = self.text.get(begin..end).unwrap_or_default();
-        let names: Vec<&str> = separators(inside, 0).filter_map(|at| key_before(inside, at)).map(|key| key.name).collect();
+        let names: Vec<&str> =
+            separators(inside, 0).filter_map(|at| key_before(inside, at)).map(|key| key.name).collect();
         if !names.is_empty() && names.iter().all(|name| name::is_harmless_child(name)) {
             return begin;
         }
@@ -352,7 +374,8 @@ impl<'t> Scanner<'t> {
                 done = self.inline_value(start, line, &key);
             } else if matches!(key.name, "name" | "key" | "header" | "variable" | "parameter") {
                 let value = after.trim_start().trim_start_matches(['"', '\'', '\\']);
-                let end = value.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(value.len());
+                let end =
+                    value.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(value.len());
                 telling = value.get(..end).is_some_and(name::is_secret_key);
             }
         }
@@ -371,7 +394,9 @@ impl<'t> Scanner<'t> {
         let end = if trimmed.starts_with(['{', '[']) {
             balanced(line, begin).unwrap_or(line.len())
         } else if key.separator == '=' && after.len() == trimmed.len() && !after.starts_with(['"', '\'']) {
-            trimmed.find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '&')).map_or(line.len(), |end| begin + end)
+            trimmed
+                .find(|c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '&'))
+                .map_or(line.len(), |end| begin + end)
         } else if in_brackets(line.get(..key.start).unwrap_or_default()) {
             flow_end(line, begin)
         } else {
@@ -417,7 +442,11 @@ impl<'t> Scanner<'t> {
             let Some(close) = rest.find('>') else { break };
             let tag = rest.get(..close).unwrap_or_default();
             let content = rest.get(close + 1..).unwrap_or_default();
-            if tag.starts_with('/') || tag.contains(' ') || !name::is_secret_key(tag) || !content.contains("</") {
+            if tag.starts_with('/')
+                || tag.contains(' ')
+                || !name::is_secret_key(tag)
+                || !content.contains("</")
+            {
                 continue;
             }
             let end = content.find("</").unwrap_or(content.len());
@@ -491,9 +520,14 @@ fn flow_end(line: &str, begin: usize) -> usize {
         let ends = match c {
             '}' | ']' => true,
             ',' => {
-                let next = rest.get(at + 1..).unwrap_or_default().trim_start().trim_start_matches(['"', '\'', '\\']);
-                let name = next.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(next.len());
-                name > 0 && next.get(name..).is_some_and(|rest| rest.trim_start_matches(['"', '\'', '\\']).starts_with([':', '=']))
+                let next =
+                    rest.get(at + 1..).unwrap_or_default().trim_start().trim_start_matches(['"', '\'', '\\']);
+                let name =
+                    next.find(|c: char| !(c.is_alphanumeric() || "_-.".contains(c))).unwrap_or(next.len());
+                name > 0
+                    && next.get(name..).is_some_and(|rest| {
+                        rest.trim_start_matches(['"', '\'', '\\']).starts_with([':', '='])
+                    })
             }
             _ => false,
         };

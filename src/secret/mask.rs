@@ -83,7 +83,8 @@ impl Masker {
 /// What a secret value is, however it is written down: base64 of text in a Secret's data is that text.
 fn content(path: &Path, value: &Value) -> String {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let in_data = path.0.first().is_some_and(|first| *first == crate::object::path::Segment::Field("data".to_owned()));
+    let in_data =
+        path.0.first().is_some_and(|first| *first == crate::object::path::Segment::Field("data".to_owned()));
     if in_data && path.0.len() == 2 { pattern::decoded(&text).unwrap_or(text) } else { text }
 }
 

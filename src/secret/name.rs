@@ -60,13 +60,18 @@ pub fn is_secret_key(name: &str) -> bool {
     if listed(ABOUT, last) || is_reference(&words) {
         return false;
     }
-    if words.len() == 1 && !listed(SECRET, &whole) && ABOUT.split(' ').any(|about| about.len() > 2 && whole.ends_with(about)) {
+    if words.len() == 1
+        && !listed(SECRET, &whole)
+        && ABOUT.split(' ').any(|about| about.len() > 2 && whole.ends_with(about))
+    {
         return false;
     }
     words.iter().any(|word| listed(SECRET, word))
         || *last == "pass"
         || words.windows(2).any(|pair| match pair {
-            [one, other] => (matches!(*other, "key" | "keys") && listed(KEYS, one)) || PAIRS.contains(&(one, other)),
+            [one, other] => {
+                (matches!(*other, "key" | "keys") && listed(KEYS, one)) || PAIRS.contains(&(one, other))
+            }
             _ => false,
         })
         || ENDS.split(' ').any(|end| whole.ends_with(end))

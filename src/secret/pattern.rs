@@ -71,7 +71,10 @@ fn is_reference(text: &str) -> bool {
         .into_iter()
         .find_map(|(open, close)| text.strip_prefix(open)?.strip_suffix(close));
     inside.map(str::trim).is_some_and(|name| {
-        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "_./".contains(c) || (c == '-' && name.contains('/')))
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_./".contains(c) || (c == '-' && name.contains('/')))
     })
 }
 
@@ -108,7 +111,8 @@ fn pem(text: &str, found: &mut Vec<Found>) {
         from = start + BEGIN.len();
         let rest = text.get(from..).unwrap_or_default();
         let Some(label) = rest.find("-----").and_then(|end| rest.get(..end)) else { break };
-        let named = !label.is_empty() && label.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ');
+        let named = !label.is_empty()
+            && label.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == ' ');
         let body = from + label.len() + 5;
         // A pattern that looks for such blocks has no body of its own.
         let has_body = text
@@ -145,7 +149,8 @@ fn words_of(text: &str, found: &mut Vec<Found>) {
                 && payload.is_some_and(|part| part.len() >= 4)
         };
         let known = PREFIXES.iter().any(|(prefix, least)| {
-            word.strip_prefix(prefix).is_some_and(|rest| rest.len() >= *least && rest.chars().any(|c| c.is_ascii_digit()))
+            word.strip_prefix(prefix)
+                .is_some_and(|rest| rest.len() >= *least && rest.chars().any(|c| c.is_ascii_digit()))
         });
         let access_key = word.len() == 20
             && (word.starts_with("AKIA") || word.starts_with("ASIA"))
@@ -168,7 +173,9 @@ fn schemes(text: &str, found: &mut Vec<Found>) {
             let rest = text.get(from..).unwrap_or_default();
             let skipped = rest.len() - rest.trim_start_matches(' ').len();
             let rest = rest.trim_start_matches(' ');
-            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(c))).unwrap_or(rest.len());
+            let end = rest
+                .find(|c: char| !(c.is_ascii_alphanumeric() || "-._~+/=".contains(c)))
+                .unwrap_or(rest.len());
             let token = rest.get(..end).unwrap_or_default().trim_end_matches('.');
             let start = from + skipped;
             let secret = match scheme {
@@ -177,7 +184,8 @@ fn schemes(text: &str, found: &mut Vec<Found>) {
                 "token " => token.len() >= 32 && token.chars().any(|c| c.is_ascii_digit()),
                 _ => {
                     token.len() >= 20
-                        || (token.len() >= 8 && token.chars().any(|c| c.is_ascii_digit() || "-._~+/=".contains(c)))
+                        || (token.len() >= 8
+                            && token.chars().any(|c| c.is_ascii_digit() || "-._~+/=".contains(c)))
                 }
             };
             if boundary && secret {

@@ -93,7 +93,11 @@ impl Walk<'_> {
         let last_applied = name == "kubectl.kubernetes.io/last-applied-configuration";
         match outer {
             Place::Secret | Place::Binary => outer,
-            _ if self.kind == "Secret" && ((root && matches!(name, "data" | "stringData")) || last_applied) => Place::Secret,
+            _ if self.kind == "Secret"
+                && ((root && matches!(name, "data" | "stringData")) || last_applied) =>
+            {
+                Place::Secret
+            }
             _ if self.kind == "ConfigMap" && root && name == "binaryData" => Place::Binary,
             // The members of an object itself are named by the API.
             _ if root => Place::Open,

@@ -93,7 +93,8 @@ impl Reader<'_> {
         match &node.kind {
             NodeKind::Mapping(entries) => {
                 let telling = entries.iter().any(|(key, value)| {
-                    key.as_str().is_some_and(place::names_entry) && value.as_str().is_some_and(name::is_secret_key)
+                    key.as_str().is_some_and(place::names_entry)
+                        && value.as_str().is_some_and(name::is_secret_key)
                 });
                 for (key, value) in entries {
                     self.node(key, Place::Open);
@@ -108,7 +109,10 @@ impl Reader<'_> {
                     let text = item.as_str();
                     let value_of_flag = after_flag && !text.is_some_and(|text| text.starts_with('-'));
                     after_flag = text.is_some_and(is_secret_flag);
-                    self.node(item, if value_of_flag && place == Place::Open { Place::Inside } else { place });
+                    self.node(
+                        item,
+                        if value_of_flag && place == Place::Open { Place::Inside } else { place },
+                    );
                 }
             }
             NodeKind::Scalar { text, style } => self.scalar(node, text, *style, place),
@@ -128,7 +132,8 @@ impl Reader<'_> {
             return;
         }
         let plain = style == ScalarStyle::Plain;
-        let no_secret = pattern::is_no_secret(text) || (plain && pattern::is_no_text(text)) || text.is_empty();
+        let no_secret =
+            pattern::is_no_secret(text) || (plain && pattern::is_no_text(text)) || text.is_empty();
         if place != Place::Open && !no_secret {
             self.found.push(Found { start, end, secret: text.trim_end().to_owned() });
             return;
@@ -137,7 +142,11 @@ impl Reader<'_> {
             ScalarStyle::Literal | ScalarStyle::Folded => self.block(raw, start, text),
             _ => {
                 let found = scan_at(raw, 0);
-                self.found.extend(found.into_iter().map(|one| Found { start: one.start + start, end: one.end + start, ..one }));
+                self.found.extend(found.into_iter().map(|one| Found {
+                    start: one.start + start,
+                    end: one.end + start,
+                    ..one
+                }));
                 if !raw.contains(text) {
                     self.escaped(raw, start, text);
                 }
@@ -178,7 +187,9 @@ impl Reader<'_> {
                 Some((*place_in_source.get(row)?)? + column)
             };
             match (map(one.start), map(one.end)) {
-                (Some(start), Some(end)) if start < end => self.found.push(Found { start, end, secret: one.secret }),
+                (Some(start), Some(end)) if start < end => {
+                    self.found.push(Found { start, end, secret: one.secret })
+                }
                 // Folding has moved the lines: the whole scalar is masked.
                 _ => self.found.push(Found { start, end: start + raw.len(), secret: text.to_owned() }),
             }
@@ -220,7 +231,11 @@ impl Reader<'_> {
             let Some(comment) = gap.find('#') else { continue };
             let base = from + comment;
             let found = lines::scan(gap.get(comment..).unwrap_or_default());
-            self.found.extend(found.into_iter().map(|one| Found { start: one.start + base, end: one.end + base, ..one }));
+            self.found.extend(found.into_iter().map(|one| Found {
+                start: one.start + base,
+                end: one.end + base,
+                ..one
+            }));
         }
     }
 }

@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn reads(step: &Step) -> Vec<ObjectRef> {
     match &step.action {
         Action::DatasourceField(_) | Action::Env { .. } => step.action.objects(),
-        Action::Prove { .. } | Action::Apply { .. } | Action::Datasource { .. } | Action::Watch(_) => Vec::new(),
+        Action::Prove { .. } | Action::Apply { .. } | Action::Datasource { .. } | Action::Watch(_) => {
+            Vec::new()
+        }
     }
 }
 
@@ -21,7 +23,11 @@ pub fn reads(step: &Step) -> Vec<ObjectRef> {
 ///
 /// # Errors
 /// One sentence: the live object is not what the step can work on.
-pub fn intents(plan: &Plan, step: &Step, live: &BTreeMap<ObjectRef, Option<Value>>) -> Result<Vec<Intent>, Clean> {
+pub fn intents(
+    plan: &Plan,
+    step: &Step,
+    live: &BTreeMap<ObjectRef, Option<Value>>,
+) -> Result<Vec<Intent>, Clean> {
     let intent = |object: &ObjectRef, body: Value, must_exist: bool| Intent {
         object: object.clone(),
         body,
@@ -41,7 +47,8 @@ pub fn intents(plan: &Plan, step: &Step, live: &BTreeMap<ObjectRef, Option<Value
             None => intent(&edit.configmap, bare(&edit.configmap), true),
             Some(live) => {
                 let field = edit.field.to_json();
-                let body = datasource::with_field(&edit.configmap, live, &edit.key, &edit.datasource, &field)?;
+                let body =
+                    datasource::with_field(&edit.configmap, live, &edit.key, &edit.datasource, &field)?;
                 intent(&edit.configmap, body, true)
             }
         }],

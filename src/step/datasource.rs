@@ -32,7 +32,10 @@ pub fn with_field(
         let keys: Vec<&str> = data.map(|data| data.keys().map(String::as_str).collect()).unwrap_or_default();
         let hint = match keys.as_slice() {
             [] => "it has no data at all".to_owned(),
-            keys => format!("its keys are {}", keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")),
+            keys => format!(
+                "its keys are {}",
+                keys.iter().map(|key| format!("`{key}`")).collect::<Vec<_>>().join(", ")
+            ),
         };
         return Err(refuse("the ConfigMap has no such key", &hint));
     };
@@ -131,7 +134,11 @@ fn find<'d>(document: &'d Document, name: &str) -> Result<&'d Node, Fault> {
                 .filter_map(|entry| entry.get("name")?.as_str())
                 .map(|name| format!("`{}`", Clean::new(name)))
                 .collect();
-            let hint = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+            let hint = if names.is_empty() {
+                "it has none".to_owned()
+            } else {
+                format!("it has {}", names.join(", "))
+            };
             fault(format!("there is no data source named `{}`", Clean::new(name)), hint)
         }
         _ => fault(
@@ -151,10 +158,16 @@ fn make_room(text: &str, entry: &Node, empty: Option<&Node>) -> Option<String> {
     let mut candidates = Vec::new();
     if let Some(empty) = empty {
         let (key, _) = entry.entries().find(|(key, _)| key.as_str() == Some("jsonData"))?;
-        let end = if empty.span.end > key.span.end && !empty.as_str()?.is_empty() { empty.span.end } else {
+        let end = if empty.span.end > key.span.end && !empty.as_str()?.is_empty() {
+            empty.span.end
+        } else {
             key.span.end + text.get(key.span.end..)?.find(':')? + 1
         };
-        candidates.push((key.span.start, end, if entry.flow { "jsonData: { derivedFields: [] }".to_owned() } else { block }));
+        candidates.push((
+            key.span.start,
+            end,
+            if entry.flow { "jsonData: { derivedFields: [] }".to_owned() } else { block },
+        ));
     } else if entry.flow {
         let end = entry.entries().map(|(key, value)| value.span.end.max(key.span.end)).max()?;
         candidates.push((end, end, ", jsonData: { derivedFields: [] }".to_owned()));
@@ -189,7 +202,9 @@ fn make_room(text: &str, entry: &Node, empty: Option<&Node>) -> Option<String> {
 fn last_leaf(node: &Node) -> Option<&Node> {
     match &node.kind {
         NodeKind::Scalar { style: ScalarStyle::Literal | ScalarStyle::Folded, .. } => None,
-        NodeKind::Scalar { text, style } => (!(text.is_empty() && *style == ScalarStyle::Plain)).then_some(node),
+        NodeKind::Scalar { text, style } => {
+            (!(text.is_empty() && *style == ScalarStyle::Plain)).then_some(node)
+        }
         NodeKind::Sequence(items) if node.flow || items.is_empty() => Some(node),
         NodeKind::Mapping(entries) if node.flow || entries.is_empty() => Some(node),
         NodeKind::Sequence(items) => last_leaf(items.last()?),
@@ -213,7 +228,8 @@ mod tests {
 
     fn compiled(text: &str) -> Result<String, String> {
         let live = json!({ "data": { "loki.yaml": text, "other": "x" } });
-        let intent = with_field(&object(), &live, "loki.yaml", "Loki", &field()).map_err(|error| error.to_string())?;
+        let intent =
+            with_field(&object(), &live, "loki.yaml", "Loki", &field()).map_err(|error| error.to_string())?;
         assert_eq!(intent.get("data").unwrap().as_object().unwrap().len(), 1);
         Ok(intent.pointer("/data/loki.yaml").unwrap().as_str().unwrap().to_owned())
     }
@@ -236,10 +252,15 @@ mod tests {
             format!("{LOKI}  jsonData:\n    derivedFields:\n"),
             format!("{LOKI}  jsonData:\n    derivedFields: []\n    maxLines: 5\n"),
             format!("{LOKI}  jsonData:\n    derivedFields:\n    - name: a\n      matcherRegex: (a)\n"),
-            format!("{LOKI}  jsonData:\n      derivedFields:\n        - {{name: a, matcherRegex: (a)}}\n# end\n"),
+            format!(
+                "{LOKI}  jsonData:\n      derivedFields:\n        - {{name: a, matcherRegex: (a)}}\n# end\n"
+            ),
             "apiVersion: 1\ndatasources: [{name: Loki, type: loki}]\n".to_owned(),
-            "apiVersion: 1\ndatasources: [{name: Loki, type: loki, jsonData: {derivedFields: []}}]\n".to_owned(),
-            format!("{LOKI}  secureJsonData:\n    token: |\n      a\n      b\n- name: Tempo\n  type: tempo\n"),
+            "apiVersion: 1\ndatasources: [{name: Loki, type: loki, jsonData: {derivedFields: []}}]\n"
+                .to_owned(),
+            format!(
+                "{LOKI}  secureJsonData:\n    token: |\n      a\n      b\n- name: Tempo\n  type: tempo\n"
+            ),
         ];
         for text in layouts {
             let edited = compiled(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
@@ -260,14 +281,16 @@ mod tests {
 
     #[test]
     fn what_stands_in_the_way_is_said() {
-        let other = format!("{LOKI}  jsonData:\n    derivedFields:\n    - name: trace_id\n      matcherRegex: (a)\n");
+        let other =
+            format!("{LOKI}  jsonData:\n    derivedFields:\n    - name: trace_id\n      matcherRegex: (a)\n");
         insta::assert_snapshot!(compiled(&other).unwrap_err());
         insta::assert_snapshot!(compiled(&LOKI.replace("Loki", "Logs")).unwrap_err());
         insta::assert_snapshot!(compiled(&format!("{LOKI}- name: Loki\n  orgId: 2\n")).unwrap_err());
         insta::assert_snapshot!(compiled("a: [").unwrap_err());
         insta::assert_snapshot!(compiled("").unwrap_err());
         insta::assert_snapshot!(
-            with_field(&object(), &json!({ "data": { "b.yaml": "" } }), "loki.yaml", "Loki", &field()).unwrap_err()
+            with_field(&object(), &json!({ "data": { "b.yaml": "" } }), "loki.yaml", "Loki", &field())
+                .unwrap_err()
         );
     }
 }

@@ -17,53 +17,58 @@ pub fn body(
     set: &[(String, String)],
     live: &Value,
 ) -> Result<Value, Clean> {
-        let containers = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
-        let names: Vec<&str> = containers
-            .into_iter()
-            .flatten()
-            .filter_map(|container| container.get("name").and_then(Value::as_str))
-            .collect();
-        let container = match container {
-            Some(name) if names.contains(&name) => name,
-            Some(name) => {
-                return Err(Clean::new(format!("{} has no container {name}; it has {}", workload, names.join(", "))));
+    let containers = live.pointer("/spec/template/spec/containers").and_then(Value::as_array);
+    let names: Vec<&str> = containers
+        .into_iter()
+        .flatten()
+        .filter_map(|container| container.get("name").and_then(Value::as_str))
+        .collect();
+    let container = match container {
+        Some(name) if names.contains(&name) => name,
+        Some(name) => {
+            return Err(Clean::new(format!(
+                "{} has no container {name}; it has {}",
+                workload,
+                names.join(", ")
+            )));
+        }
+        None => match names.as_slice() {
+            [only] => only,
+            [] => return Err(Clean::new(format!("{} has no container", workload))),
+            _ => {
+                let text = format!("{} has several containers ({})", workload, names.join(", "));
+                return Err(Clean::new(format!("{text}; the step must name one with `container:`")));
             }
-            None => match names.as_slice() {
-                [only] => only,
-                [] => return Err(Clean::new(format!("{} has no container", workload))),
-                _ => {
-                    let text = format!("{} has several containers ({})", workload, names.join(", "));
-                    return Err(Clean::new(format!("{text}; the step must name one with `container:`")));
-                }
-            },
+        },
+    };
+    let env = containers
+        .into_iter()
+        .flatten()
+        .find(|found| found.get("name").and_then(Value::as_str) == Some(container))
+        .and_then(|found| found.get("env"))
+        .and_then(Value::as_array);
+    for (name, _) in set {
+        let same = || {
+            env.into_iter().flatten().filter(|item| item.get("name").and_then(Value::as_str) == Some(name))
         };
-        let env = containers
-            .into_iter()
-            .flatten()
-            .find(|found| found.get("name").and_then(Value::as_str) == Some(container))
-            .and_then(|found| found.get("env"))
-            .and_then(Value::as_array);
-        for (name, _) in set {
-            let same = || {
-                env.into_iter().flatten().filter(|item| item.get("name").and_then(Value::as_str) == Some(name))
-            };
-            if same().count() > 1 {
-                // Two entries of one name break server-side apply on that list.
-                return Err(Clean::new(format!("{} sets {name} twice in container {container}", workload)));
-            }
-            if same().any(|item| item.get("valueFrom").is_some()) {
-                let text = format!("{} takes {name} from elsewhere (valueFrom) in container {container}", workload);
-                return Err(Clean::new(text));
-            }
+        if same().count() > 1 {
+            // Two entries of one name break server-side apply on that list.
+            return Err(Clean::new(format!("{} sets {name} twice in container {container}", workload)));
         }
-        let env: Vec<Value> = set.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
-        let mut body = bare(workload);
-        if let Some(body) = body.as_object_mut() {
-            let containers = json!([{ "name": container, "env": env }]);
-            body.insert("spec".to_owned(), json!({ "template": { "spec": { "containers": containers } } }));
+        if same().any(|item| item.get("valueFrom").is_some()) {
+            let text =
+                format!("{} takes {name} from elsewhere (valueFrom) in container {container}", workload);
+            return Err(Clean::new(text));
         }
-        Ok(body)
     }
+    let env: Vec<Value> = set.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+    let mut body = bare(workload);
+    if let Some(body) = body.as_object_mut() {
+        let containers = json!([{ "name": container, "env": env }]);
+        body.insert("spec".to_owned(), json!({ "template": { "spec": { "containers": containers } } }));
+    }
+    Ok(body)
+}
 
 #[cfg(test)]
 mod tests {
@@ -80,7 +85,8 @@ mod tests {
 
     #[test]
     fn only_the_named_variables_of_the_container_are_owned() {
-        let body = env(None, &live(json!([{ "name": "app", "env": [{ "name": "A", "value": "b" }] }]))).unwrap();
+        let body =
+            env(None, &live(json!([{ "name": "app", "env": [{ "name": "A", "value": "b" }] }]))).unwrap();
         assert_eq!(
             body,
             json!({
@@ -100,7 +106,8 @@ mod tests {
         assert!(env(Some("web"), &two).unwrap_err().as_str().contains("has no container web"));
         let from = live(json!([{ "name": "app", "env": [{ "name": "LOG_FORMAT", "valueFrom": {} }] }]));
         assert!(env(None, &from).unwrap_err().as_str().contains("valueFrom"));
-        let twice = live(json!([{ "name": "app", "env": [{ "name": "LOG_FORMAT" }, { "name": "LOG_FORMAT" }] }]));
+        let twice =
+            live(json!([{ "name": "app", "env": [{ "name": "LOG_FORMAT" }, { "name": "LOG_FORMAT" }] }]));
         assert!(env(None, &twice).unwrap_err().as_str().contains("twice"));
         assert!(env(None, &live(json!([]))).unwrap_err().as_str().contains("has no container"));
     }

@@ -41,7 +41,15 @@ impl Cluster {
     /// etcd and the API server alone: nothing changes objects but their writers, and no pod ever starts.
     pub async fn without_controllers() -> Result<Self> {
         let ControlPlane { processes, folder, api } = ControlPlane::new().await?;
-        Ok(Self { processes, kwok: None, folder, forwards: Vec::new(), real_programs: false, kubelet_port: 0, api })
+        Ok(Self {
+            processes,
+            kwok: None,
+            folder,
+            forwards: Vec::new(),
+            real_programs: false,
+            kubelet_port: 0,
+            api,
+        })
     }
 
     /// The same with port-forwards; with `real_programs` the pods of the known images wait for their probes.

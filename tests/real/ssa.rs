@@ -17,20 +17,56 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// One write.
 #[derive(Clone, Debug)]
 enum Write {
-    Apply { manager: &'static str, force: bool, intent: Value },
-    Merge { manager: &'static str, patch: Value },
+    Apply {
+        manager: &'static str,
+        force: bool,
+        intent: Value,
+    },
+    Merge {
+        manager: &'static str,
+        patch: Value,
+    },
     /// The object as it is, put back with other `managedFields`.
-    Reset { manager: &'static str, entries: Value },
+    Reset {
+        manager: &'static str,
+        entries: Value,
+    },
 }
 
 /// What the API server's defaulting and its strategies add, by field name.
-const DEFAULTED: [&str; 27] = [
-    "clusterIP", "clusterIPs", "internalTrafficPolicy", "ipFamilies", "ipFamilyPolicy", "sessionAffinity", "type",
-    "protocol", "targetPort", "replicas", "revisionHistoryLimit", "progressDeadlineSeconds", "rollingUpdate",
-    "maxSurge", "maxUnavailable", "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy",
-    "restartPolicy", "terminationGracePeriodSeconds", "dnsPolicy", "securityContext", "schedulerName", "generation",
-    "uid", "resourceVersion", "creationTimestamp",
+const DEFAULTED: [&str; 28] = [
+    "clusterIP",
+    "clusterIPs",
+    "internalTrafficPolicy",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "sessionAffinity",
+    "type",
+    "protocol",
+    "targetPort",
+    "replicas",
+    "revisionHistoryLimit",
+    "progressDeadlineSeconds",
+    "rollingUpdate",
+    "maxSurge",
+    "maxUnavailable",
+    "terminationMessagePath",
+    "terminationMessagePolicy",
+    "imagePullPolicy",
+    "restartPolicy",
+    "terminationGracePeriodSeconds",
+    "dnsPolicy",
+    "securityContext",
+    "schedulerName",
+    "generation",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "apiVersion",
 ];
+
+/// Fields of a Service's spec that the API server fills in after it has settled the owners.
+const LATE: [&str; 4] = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"];
 
 fn maybe(values: &'static [&'static str]) -> impl Strategy<Value = Option<&'static str>> {
     proptest::option::of(select(values))
@@ -49,7 +85,11 @@ fn put(map: &mut Map<String, Value>, name: &str, value: Option<impl Into<Value>>
 /// Some of the names, each with one of two values.
 fn strings(names: &'static [&'static str]) -> impl Strategy<Value = Value> {
     (subsequence(names, 0..=names.len()), any::<bool>()).prop_map(|(names, flag)| {
-        names.iter().map(|name| ((*name).to_owned(), json!(if flag { "1" } else { "2" }))).collect::<Map<_, _>>().into()
+        names
+            .iter()
+            .map(|name| ((*name).to_owned(), json!(if flag { "1" } else { "2" })))
+            .collect::<Map<_, _>>()
+            .into()
     })
 }
 
@@ -69,29 +109,33 @@ fn metadata() -> impl Strategy<Value = Value> {
 }
 
 fn config_map() -> impl Strategy<Value = Value> {
-    (metadata(), proptest::option::of(strings(&["a", "b", "c"])), proptest::option::of(strings(&["d"]))).prop_map(
-        |(metadata, data, labels)| {
+    (metadata(), proptest::option::of(strings(&["a", "b", "c"])), proptest::option::of(strings(&["d"])))
+        .prop_map(|(metadata, data, labels)| {
             let mut map = Map::from_iter([("metadata".to_owned(), metadata)]);
             put(&mut map, "data", data);
             if let Some(labels) = labels {
                 map["metadata"]["labels"] = labels;
             }
             map.into()
-        },
-    )
+        })
 }
 
 fn service() -> impl Strategy<Value = Value> {
-    let port = (select(&[80, 443][..]), maybe(&["TCP", "UDP"]), proptest::option::of(select(&[1, 2][..]))).prop_map(
-        |(port, protocol, target)| {
+    let port = (select(&[80, 443][..]), maybe(&["TCP", "UDP"]), proptest::option::of(select(&[1, 2][..])))
+        .prop_map(|(port, protocol, target)| {
             let name = format!("p{port}{}", protocol.unwrap_or("TCP").to_lowercase());
-            let mut map = Map::from_iter([("port".to_owned(), json!(port)), ("name".to_owned(), json!(name))]);
+            let mut map =
+                Map::from_iter([("port".to_owned(), json!(port)), ("name".to_owned(), json!(name))]);
             put(&mut map, "protocol", protocol);
             put(&mut map, "targetPort", target.map(|port| json!(port)));
             Value::from(map)
-        },
-    );
-    (metadata(), proptest::collection::vec(port, 0..3), proptest::option::of(strings(&["s", "t"])), maybe(&["None"]))
+        });
+    (
+        metadata(),
+        proptest::collection::vec(port, 0..3),
+        proptest::option::of(strings(&["s", "t"])),
+        maybe(&["None"]),
+    )
         .prop_map(|(metadata, ports, selector, affinity)| {
             let mut spec = Map::new();
             if !ports.is_empty() {
@@ -121,11 +165,12 @@ fn container(name: &'static str) -> impl Strategy<Value = Value> {
             put(&mut map, "image", image);
             put(&mut map, "env", env);
             put(&mut map, "args", args.map(|all| json!(all)));
-            let ports = ports.map(|all| all.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>());
+            let ports =
+                ports.map(|all| all.iter().map(|port| json!({"containerPort": port})).collect::<Vec<_>>());
             put(&mut map, "ports", ports);
             put(&mut map, "resources", memory.map(|memory| json!({"limits": {"memory": memory}})));
-            let mounts =
-                mounts.map(|all| all.iter().map(|at| json!({"name": "v", "mountPath": at})).collect::<Vec<_>>());
+            let mounts = mounts
+                .map(|all| all.iter().map(|at| json!({"name": "v", "mountPath": at})).collect::<Vec<_>>());
             put(&mut map, "volumeMounts", mounts);
             map.into()
         })
@@ -185,7 +230,13 @@ fn writes(intent: impl Strategy<Value = Value> + Clone + 'static) -> impl Strate
 }
 
 /// The answer of the API server: an object, or what its Status says.
-async fn send(api: &Api, method: &str, path: &str, content: &str, body: &Value) -> Result<Result<Value, kube::core::Status>> {
+async fn send(
+    api: &Api,
+    method: &str,
+    path: &str,
+    content: &str,
+    body: &Value,
+) -> Result<Result<Value, kube::core::Status>> {
     match api.send(method, path, content, body).await {
         Ok(object) => Ok(Ok(object)),
         Err(error) => match error.downcast::<kube::Error>() {
@@ -203,7 +254,10 @@ fn same(ours: &Value, theirs: &Value, at: &str) -> Result<()> {
             for (name, theirs) in theirs {
                 match ours.get(name) {
                     Some(ours) => same(ours, theirs, &format!("{at}.{name}"))?,
-                    None => ensure!(DEFAULTED.contains(&name.as_str()), "{at}.{name} is only on the server: {theirs}"),
+                    None => ensure!(
+                        DEFAULTED.contains(&name.as_str()),
+                        "{at}.{name} is only on the server: {theirs}"
+                    ),
                 }
             }
             let extra = ours.iter().find(|(name, value)| !theirs.contains_key(*name) && !value.is_null());
@@ -275,12 +329,15 @@ impl Twin<'_> {
                 let intent = self.dressed(intent);
                 let query = format!("{one}?fieldManager={manager}&force={force}");
                 let theirs = send(self.api, "PATCH", &query, "application/apply-patch+yaml", &intent).await?;
-                let time = theirs.as_ref().map(|object| time_of(object, manager, Operation::Apply)).unwrap_or_default();
+                let time = theirs
+                    .as_ref()
+                    .map(|object| time_of(object, manager, Operation::Apply))
+                    .unwrap_or_default();
                 let writer = self.manager(manager, Operation::Apply, time);
                 let ours = apply::apply(Schema::embedded(), &self.kind, live, &intent, &writer, *force);
                 match (ours, theirs) {
                     (Ok(ours), Ok(theirs)) => {
-                        same(&without_entries(&ours.object), &without_entries(&theirs), "")?;
+                        same(&content(&ours.object), &content(&theirs), "")?;
                         self.compare(live, &ours.object, &theirs)?;
                         Ok(Some(theirs))
                     }
@@ -331,6 +388,12 @@ impl Twin<'_> {
             Err(status) => anyhow::bail!("the server refuses: {status:?}"),
         };
         let mut new = without_entries(&theirs);
+        for field in LATE {
+            if let Some(spec) = new.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.remove(field);
+                put(spec, field, live.and_then(|live| live["spec"].get(field)).cloned());
+            }
+        }
         if let Some(entries) = entries {
             new["metadata"]["managedFields"] = entries.clone();
         }
@@ -378,6 +441,15 @@ fn without_entries(object: &Value) -> Value {
     object
 }
 
+/// The object without what the API server counts.
+fn content(object: &Value) -> Value {
+    let mut object = without_entries(object);
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|name, _| !["resourceVersion", "generation"].contains(&name.as_str()));
+    }
+    object
+}
+
 fn same_refusal(ours: &ApplyError, theirs: &kube::core::Status) -> Result<()> {
     ensure!(ours.status().0 == theirs.code, "{ours}\n{theirs:?}");
     // The API server has no order for what is wrong with members of one map.
@@ -386,7 +458,11 @@ fn same_refusal(ours: &ApplyError, theirs: &kube::core::Status) -> Result<()> {
         lines.sort();
         lines
     };
-    ensure!(lines(&ours.to_string()) == lines(&theirs.message), "rehearsal: {ours}\nserver: {}", theirs.message);
+    ensure!(
+        lines(&ours.to_string()) == lines(&theirs.message),
+        "rehearsal: {ours}\nserver: {}",
+        theirs.message
+    );
     if let ApplyError::Conflicts(causes) = ours {
         let mut ours: Vec<(String, String)> =
             causes.iter().map(|cause| (cause.field.clone(), cause.message.clone())).collect();
@@ -404,14 +480,20 @@ static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs random sequences on one kind; proptest shrinks what differs.
 fn run(api: &Api, kind: &Kind, path: &str, cases: u32, sequence: impl Strategy<Value = Vec<Write>>) {
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases,
+        failure_persistence: None,
+        max_shrink_iters: 300,
+        ..Config::default()
+    });
     let outcome = runner.run(&sequence, |writes| {
         let name = format!("twin-{}", OBJECTS.fetch_add(1, Ordering::Relaxed));
         let twin = Twin { api, kind: kind.clone(), path: path.to_owned(), name };
         let story = async {
             let mut live = None;
             for (number, write) in writes.iter().enumerate() {
-                live = twin.step(live.as_ref(), write).await.with_context(|| format!("write {}", number + 1))?;
+                live =
+                    twin.step(live.as_ref(), write).await.with_context(|| format!("write {}", number + 1))?;
             }
             Ok::<_, anyhow::Error>(())
         };

@@ -88,7 +88,10 @@ fn mistakes_have_their_place() {
 #[test]
 fn settings_are_read() {
     let settings = Settings::parse(["a=1", "b=x=y", "c="]).unwrap();
-    assert_eq!(settings.values, BTreeMap::from([("a", "1"), ("b", "x=y"), ("c", "")].map(|(k, v)| (k.to_owned(), v.to_owned()))));
+    assert_eq!(
+        settings.values,
+        BTreeMap::from([("a", "1"), ("b", "x=y"), ("c", "")].map(|(k, v)| (k.to_owned(), v.to_owned())))
+    );
     let problems = Settings::parse(["a=1", "a=2", "b"]).unwrap_err();
     assert_snapshot!(problems.iter().map(Problem::headline).collect::<Vec<_>>().join("\n"), @"
     --set:1:1: input `a` is set twice

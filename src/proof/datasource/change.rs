@@ -187,7 +187,9 @@ enum Same {
 /// Whether two scalars have one value for every reader. The same text in the same kind of style is the same value,
 /// whatever a reader takes it for.
 fn scalars(old: &Node, new: &Node) -> Same {
-    let (NodeKind::Scalar { text: a, style: s }, NodeKind::Scalar { text: b, style: t }) = (&old.kind, &new.kind) else {
+    let (NodeKind::Scalar { text: a, style: s }, NodeKind::Scalar { text: b, style: t }) =
+        (&old.kind, &new.kind)
+    else {
         return Same::No;
     };
     if a == b && (*s == ScalarStyle::Plain) == (*t == ScalarStyle::Plain) {

@@ -74,13 +74,16 @@ pub fn judge(case: &Case<'_>) -> Judgement {
             findings.push(if old.is_some() {
                 Finding::refuted(format!("the key `{shown}` of {reference} has another value"))
             } else {
-                Finding::unknown(format!("the key `{shown}` of {reference} is new, and Grafana reads only .yaml and .yml"))
+                Finding::unknown(format!(
+                    "the key `{shown}` of {reference} is new, and Grafana reads only .yaml and .yml"
+                ))
             });
             continue;
         }
         findings.extend(super::findings(old, text, case.known));
     }
-    if findings.iter().all(|finding| finding.verdict == Verdict::Proven) && (kept > 0 || findings.is_empty()) {
+    if findings.iter().all(|finding| finding.verdict == Verdict::Proven) && (kept > 0 || findings.is_empty())
+    {
         findings.push(Finding::proven(format!("all else in {reference} stays as it is")));
     }
     Judgement::of(findings)
@@ -91,8 +94,11 @@ fn entries<'v>(object: &'v Value, pointer: &str) -> Option<&'v Map<String, Value
 }
 
 fn no_label(reference: &ObjectRef, label: &str) -> Finding {
-    Finding::unknown(format!("{reference} has no label `{}`, so it is not known that the sidecar reads it", Clean::new(label)))
-        .hint("label it as the other data sources are")
+    Finding::unknown(format!(
+        "{reference} has no label `{}`, so it is not known that the sidecar reads it",
+        Clean::new(label)
+    ))
+    .hint("label it as the other data sources are")
 }
 
 /// Labels, annotations and what is neither metadata nor data.
@@ -118,10 +124,12 @@ fn surroundings(old: &Value, new: &Value, label: &str) -> Vec<Finding> {
         for name in after.keys().filter(|name| !before.contains_key(*name)) {
             let shown = Clean::new(name);
             findings.push(match name.as_str() {
-                FOLDER => Finding::refuted(format!("the annotation `{shown}` is new: the sidecar puts the file elsewhere")),
-                name if name == label => {
-                    Finding::unknown(format!("the label `{shown}` is new: what Grafana had before is not known"))
-                }
+                FOLDER => Finding::refuted(format!(
+                    "the annotation `{shown}` is new: the sidecar puts the file elsewhere"
+                )),
+                name if name == label => Finding::unknown(format!(
+                    "the label `{shown}` is new: what Grafana had before is not known"
+                )),
                 _ => Finding::proven(format!("the {what} `{shown}` is new")),
             });
         }
@@ -132,7 +140,9 @@ fn surroundings(old: &Value, new: &Value, label: &str) -> Vec<Finding> {
     {
         findings.push(no_label(&reference, label));
     }
-    if old.get("binaryData").filter(|data| !is_empty(data)) != new.get("binaryData").filter(|data| !is_empty(data)) {
+    if old.get("binaryData").filter(|data| !is_empty(data))
+        != new.get("binaryData").filter(|data| !is_empty(data))
+    {
         findings.push(Finding::refuted("binaryData has another value"));
     }
     if old.get("immutable").and_then(Value::as_bool).unwrap_or(false) && old.get("data") != new.get("data") {
@@ -162,10 +172,13 @@ fn collisions(key: &str, case: &Case<'_>, reference: &ObjectRef, is_new: bool) -
     let other = others.iter().find(|other| {
         ObjectRef::of(other).as_ref() != Some(reference)
             && entries(other, "/metadata/labels").is_some_and(|labels| labels.contains_key(case.label))
-            && ["/data", "/binaryData"].iter().any(|data| entries(other, data).is_some_and(|data| data.contains_key(key)))
+            && ["/data", "/binaryData"]
+                .iter()
+                .any(|data| entries(other, data).is_some_and(|data| data.contains_key(key)))
     });
     let Some(other) = other.and_then(ObjectRef::of) else { return Vec::new() };
-    let text = format!("{other} has the key `{shown}` too, and in Grafana's folder equal keys overwrite each other");
+    let text =
+        format!("{other} has the key `{shown}` too, and in Grafana's folder equal keys overwrite each other");
     let hint = "use a key of its own, unless the sidecar has enableUniqueFilenames";
     vec![if is_new { Finding::refuted(text).hint(hint) } else { Finding::unknown(text).hint(hint) }]
 }

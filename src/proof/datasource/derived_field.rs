@@ -22,7 +22,13 @@ const NESTING_LIMIT: usize = 50;
 const REPETITION_LIMIT: u32 = 1000;
 
 /// Judges a new entry. `names`: the names of the other entries of its list; `org`: that of its data source.
-pub fn judge(field: &Node, place: &Place, names: &[String], org: Option<i64>, catalogue: &Catalogue<'_>) -> Vec<Finding> {
+pub fn judge(
+    field: &Node,
+    place: &Place,
+    names: &[String],
+    org: Option<i64>,
+    catalogue: &Catalogue<'_>,
+) -> Vec<Finding> {
     if !matches!(field.kind, NodeKind::Mapping(_)) {
         return vec![Finding::refuted(format!("{place} is {}, not a derived field", field.describe()))];
     }
@@ -70,7 +76,10 @@ impl Entry<'_> {
         for (key, _) in field.entries() {
             let name = key.as_str().unwrap_or_default();
             if !KEYS.contains(&name) {
-                let finding = Finding::unknown(format!("{place}.{} is no key of a derived field that is known here", Clean::new(name)));
+                let finding = Finding::unknown(format!(
+                    "{place}.{} is no key of a derived field that is known here",
+                    Clean::new(name)
+                ));
                 self.findings.push(match nearest(name, KEYS) {
                     Some(near) => finding.hint(format!("did you mean `{near}`?")),
                     None => finding,
@@ -99,14 +108,15 @@ impl Entry<'_> {
         let seen = interpolate(written);
         if let Some(reference) = seen.vanished.first() {
             let escaped = seen.vanished.iter().fold(written.to_owned(), |text, reference| {
-                if text.contains(&format!("${reference}")) { text } else { text.replace(reference, &format!("${reference}")) }
+                if text.contains(&format!("${reference}")) {
+                    text
+                } else {
+                    text.replace(reference, &format!("${reference}"))
+                }
             });
             let reference = Clean::new(reference);
-            let sees = if seen.text.is_empty() {
-                "nothing".to_owned()
-            } else {
-                format!("`{}`", shown(&seen.text))
-            };
+            let sees =
+                if seen.text.is_empty() { "nothing".to_owned() } else { format!("`{}`", shown(&seen.text)) };
             let effect = match key {
                 "url" if seen.text.is_empty() => ": the link opens nothing",
                 "url" => ": the link does not carry the value",
@@ -152,7 +162,10 @@ impl Entry<'_> {
         let place = self.place;
         if field.get("matcherType").is_some_and(Node::is_null) {
             // Only a key that is not there means `regex`.
-            self.refute(format!("{place}.matcherType is empty, and Grafana then matches nothing"), Some("leave it out, or write `regex`".to_owned()));
+            self.refute(
+                format!("{place}.matcherType is empty, and Grafana then matches nothing"),
+                Some("leave it out, or write `regex`".to_owned()),
+            );
             return None;
         }
         match self.text(field, "matcherType") {
@@ -161,7 +174,10 @@ impl Entry<'_> {
             Given::Seen(kind) if kind == "label" => Some(true),
             Given::Seen(kind) => {
                 self.refute(
-                    format!("{place}.matcherType is `{}`, and Grafana knows `regex` and `label`", shown(&kind)),
+                    format!(
+                        "{place}.matcherType is `{}`, and Grafana knows `regex` and `label`",
+                        shown(&kind)
+                    ),
                     nearest(&kind, ["regex", "label"]).map(|near| format!("did you mean `{near}`?")),
                 );
                 None
@@ -185,13 +201,19 @@ impl Entry<'_> {
             Compiled::Not(cause) => {
                 let hint = if pattern.contains("(?P<") {
                     Some("JavaScript writes a named group `(?<name>…)`".to_owned())
-                } else if pattern.starts_with("(?i)") || pattern.starts_with("(?s)") || pattern.starts_with("(?m)") {
+                } else if pattern.starts_with("(?i)")
+                    || pattern.starts_with("(?s)")
+                    || pattern.starts_with("(?m)")
+                {
                     Some("JavaScript has no such flags inside a pattern".to_owned())
                 } else {
                     None
                 };
                 self.refute(
-                    format!("{place}.matcherRegex `{}` is no regular expression of JavaScript: {cause}", shown(&pattern)),
+                    format!(
+                        "{place}.matcherRegex `{}` is no regular expression of JavaScript: {cause}",
+                        shown(&pattern)
+                    ),
                     hint,
                 );
                 return;
@@ -302,7 +324,9 @@ impl Entry<'_> {
 
 /// Whether Grafana puts the matched value into this text.
 fn carries_value(text: &str) -> bool {
-    ["${__value.raw}", "${__value.text}", "${__value.raw:", "${__value.text:"].iter().any(|form| text.contains(form))
+    ["${__value.raw}", "${__value.text}", "${__value.raw:", "${__value.text:"]
+        .iter()
+        .any(|form| text.contains(form))
 }
 
 /// A text for a sentence, cut where it is long.
@@ -323,7 +347,11 @@ fn without_user(url: &str) -> Clean {
 
 /// A pattern such as `"trace_id":"(\w+)"` finds nothing where the line has a blank behind the colon.
 fn loose(finding: Finding, pattern: &str) -> Finding {
-    if pattern.contains("\":\"") { finding.hint(r#"allow blanks behind the colon: `":\s*"`"#) } else { finding }
+    if pattern.contains("\":\"") {
+        finding.hint(r#"allow blanks behind the colon: `":\s*"`"#)
+    } else {
+        finding
+    }
 }
 
 /// What in a pattern cannot be in a label's name (`[a-zA-Z_][a-zA-Z0-9_]*`), outside of classes.
@@ -333,7 +361,12 @@ fn never_in_a_label(pattern: &str) -> Option<&'static str> {
     }
     [("\"", "quote"), ("'", "quote"), ("/", "slash"), (" ", "blank"), (r"\s+", "blank"), ("@", "at sign")]
         .into_iter()
-        .find(|(text, _)| pattern.contains(text) && !pattern.contains('|') && !pattern.contains('?') && !pattern.contains('*'))
+        .find(|(text, _)| {
+            pattern.contains(text)
+                && !pattern.contains('|')
+                && !pattern.contains('?')
+                && !pattern.contains('*')
+        })
         .map(|(_, what)| what)
 }
 
@@ -364,7 +397,11 @@ fn groups(pattern: &str) -> Compiled {
         return Compiled::Unjudged("it is nested very deeply");
     }
     let counts = pattern.split('{').skip(1).filter_map(|rest| rest.split('}').next());
-    let high = |count: &str| count.parse::<u32>().map_or(count.len() > 3 && count.bytes().all(|b| b.is_ascii_digit()), |count| count > REPETITION_LIMIT);
+    let high = |count: &str| {
+        count.parse::<u32>().map_or(count.len() > 3 && count.bytes().all(|b| b.is_ascii_digit()), |count| {
+            count > REPETITION_LIMIT
+        })
+    };
     if counts.flat_map(|range| range.split(',')).any(high) {
         return Compiled::Unjudged("it repeats more than a thousand times");
     }

@@ -112,7 +112,8 @@ impl Provisioning {
         })?;
         if documents.len() > 1 {
             let count = documents.len();
-            let finding = Finding::unknown(format!("{which} has {count} YAML documents, and Grafana reads the first"));
+            let finding =
+                Finding::unknown(format!("{which} has {count} YAML documents, and Grafana reads the first"));
             return Err(vec![finding.hint("make them files of their own")]);
         }
         let Some(document) = documents.pop() else {
@@ -173,7 +174,9 @@ pub fn exotic(old: &str, new: &str, root: &Node) -> Vec<String> {
         let text = new.get(node.span.start..node.span.end).unwrap_or_default();
         if number >= FLOWS || text.is_empty() || !old.contains(text) {
             let line = node.span.line;
-            found.push(format!("the flow collection on line {line} has a colon or question mark without quotes"));
+            found.push(format!(
+                "the flow collection on line {line} has a colon or question mark without quotes"
+            ));
             break;
         }
     }

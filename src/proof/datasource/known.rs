@@ -99,7 +99,10 @@ impl<'k> Catalogue<'k> {
     /// What a uid means in an organisation.
     pub fn target(&self, uid: &str, org: Option<i64>) -> Target {
         let words = |source: &KnownDatasource| format!("`{}` of {}", Clean::new(&source.name), source.origin);
-        if let Some(found) = self.all().find(|source| source.uid.as_deref() == Some(uid) && source.org.is_some() && source.org == org) {
+        if let Some(found) = self
+            .all()
+            .find(|source| source.uid.as_deref() == Some(uid) && source.org.is_some() && source.org == org)
+        {
             return Target::Found(words(found));
         }
         if let Some(found) = self.all().find(|source| source.uid.as_deref() == Some(uid)) {
@@ -108,8 +111,13 @@ impl<'k> Catalogue<'k> {
         if let Some(found) = self.all().find(|source| source.name == uid) {
             return Target::Name(words(found));
         }
-        if let Some(found) = self.all().find(|source| source.uid.is_none() && generated_uid(&source.name) == uid) {
-            return Target::Doubtful(format!("{} gives no uid, and Grafana made one that is not known here", words(found)));
+        if let Some(found) =
+            self.all().find(|source| source.uid.is_none() && generated_uid(&source.name) == uid)
+        {
+            return Target::Doubtful(format!(
+                "{} gives no uid, and Grafana made one that is not known here",
+                words(found)
+            ));
         }
         if let Some(found) = self.all().find(|source| source.uid.is_none()).filter(|_| self.known.complete) {
             return Target::Doubtful(format!("the uid of {} is not known", words(found)));

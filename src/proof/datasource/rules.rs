@@ -10,7 +10,10 @@ use crate::yaml::{Node, NodeKind};
 
 /// Fields that tell one data source from another, or how Grafana uses it as a whole, with what a change of them does.
 const IDENTITY: [(&str, &str); 8] = [
-    ("uid", "dashboards and links name it by uid, and a uid that is not the stored one stops provisioning (grafana/grafana issue 110740)"),
+    (
+        "uid",
+        "dashboards and links name it by uid, and a uid that is not the stored one stops provisioning (grafana/grafana issue 110740)",
+    ),
     ("name", "Grafana finds a data source by its name, so this makes another one"),
     ("type", "every query to it is for another kind of service then"),
     ("url", "queries go to another place then"),
@@ -35,8 +38,20 @@ const CONNECTION: [&str; 9] = [
 
 /// Beginnings of the keys of `jsonData` that change how Grafana reaches a data source.
 const CONNECTION_SETTINGS: [&str; 14] = [
-    "httpHeader", "tls", "auth", "oauth", "sigV4", "azure", "aws", "serverName", "keepCookies", "enableSecureSocks",
-    "secureSocks", "password", "user", "database",
+    "httpHeader",
+    "tls",
+    "auth",
+    "oauth",
+    "sigV4",
+    "azure",
+    "aws",
+    "serverName",
+    "keepCookies",
+    "enableSecureSocks",
+    "secureSocks",
+    "password",
+    "user",
+    "database",
 ];
 
 /// Judges one change from the old document to the new one.
@@ -44,10 +59,14 @@ pub fn judge(change: &Change<'_>, new: &Provisioning, catalogue: &Catalogue<'_>)
     match change {
         Change::Lost { place, old } => vec![lost(place, old)],
         Change::Altered { place, old, new } => vec![altered(place, old, new)],
-        Change::Unclear { place, why } => vec![Finding::unknown(format!("whether {place} is the same cannot be told: {why}"))],
+        Change::Unclear { place, why } => {
+            vec![Finding::unknown(format!("whether {place} is the same cannot be told: {why}"))]
+        }
         Change::Moved { place } => vec![
-            Finding::refuted(format!("{place} stands elsewhere in its list: lists may grow only at their end"))
-                .hint("append what is new"),
+            Finding::refuted(format!(
+                "{place} stands elsewhere in its list: lists may grow only at their end"
+            ))
+            .hint("append what is new"),
         ],
         Change::Added { place, new: node } => added(place, node, new, catalogue),
     }
@@ -72,15 +91,15 @@ pub fn judge_new(new: &Provisioning, catalogue: &Catalogue<'_>) -> Vec<Finding> 
 
 fn lost(place: &Place, old: &Node) -> Finding {
     match place.0.as_slice() {
-        [Step::Key(list), Step::Item(..)] if list == "datasources" => {
-            Finding::refuted(format!("{place} is gone: Grafana no longer provisions it, and with `prune` it deletes it"))
-        }
+        [Step::Key(list), Step::Item(..)] if list == "datasources" => Finding::refuted(format!(
+            "{place} is gone: Grafana no longer provisions it, and with `prune` it deletes it"
+        )),
         [Step::Key(key), ..] if key == "deleteDatasources" => {
             Finding::refuted(format!("{place} is gone, and every old value must stay"))
         }
-        [.., Step::Key(list), Step::Item(..)] if list == "derivedFields" => {
-            Finding::refuted(format!("{place} is gone: Grafana replaces the whole data source, and its link with it"))
-        }
+        [.., Step::Key(list), Step::Item(..)] if list == "derivedFields" => Finding::refuted(format!(
+            "{place} is gone: Grafana replaces the whole data source, and its link with it"
+        )),
         [Step::Key(list), Step::Item(..), Step::Key(key)] if list == "datasources" => match identity(key) {
             Some(effect) => Finding::refuted(format!("{place} is gone: {effect}")),
             None => Finding::refuted(format!("{place} is gone, and every old value must stay")),
@@ -123,8 +142,10 @@ fn identity(key: &str) -> Option<&'static str> {
 }
 
 fn prune() -> Finding {
-    Finding::refuted("`prune` is newly set: Grafana deletes provisioned data sources that no file names any more")
-        .hint("leave `prune` out")
+    Finding::refuted(
+        "`prune` is newly set: Grafana deletes provisioned data sources that no file names any more",
+    )
+    .hint("leave `prune` out")
 }
 
 fn added(place: &Place, node: &Node, new: &Provisioning, catalogue: &Catalogue<'_>) -> Vec<Finding> {
@@ -141,7 +162,9 @@ fn added(place: &Place, node: &Node, new: &Provisioning, catalogue: &Catalogue<'
                 None => vec![Finding::unknown("whether `prune` is set cannot be told")],
             },
             "deleteDatasources" => node.items().map(deleted).collect(),
-            _ => vec![Finding::unknown(format!("{place} is new, and what Grafana does with it is not known here"))],
+            _ => vec![Finding::unknown(format!(
+                "{place} is new, and what Grafana does with it is not known here"
+            ))],
         },
         [Step::Key(list), Step::Item(..)] if list == "deleteDatasources" => vec![deleted(node)],
         [Step::Key(list), ..] if list == "deleteDatasources" => {
@@ -151,10 +174,13 @@ fn added(place: &Place, node: &Node, new: &Provisioning, catalogue: &Catalogue<'
             new_datasource(node, *index, new, catalogue)
         }
         [Step::Key(list), Step::Item(_, name), rest @ ..] if list == "datasources" => {
-            let owner = new.datasources().find(|entry| entry.get("name").and_then(Node::as_str) == name.as_deref());
+            let owner =
+                new.datasources().find(|entry| entry.get("name").and_then(Node::as_str) == name.as_deref());
             in_datasource(place, rest, node, owner, catalogue)
         }
-        _ => vec![Finding::unknown(format!("{place} is new, and what Grafana does with it is not known here"))],
+        _ => {
+            vec![Finding::unknown(format!("{place} is new, and what Grafana does with it is not known here"))]
+        }
     }
 }
 
@@ -185,7 +211,9 @@ fn in_datasource(
                 let effect = identity(key).unwrap_or_default();
                 vec![Finding::refuted(format!("{place} is new: {effect}")).hint("leave it out, as it was")]
             }
-            "basicAuth" | "withCredentials" if flag(Some(node)) == Some(false) => same_as_before(place, "false"),
+            "basicAuth" | "withCredentials" if flag(Some(node)) == Some(false) => {
+                same_as_before(place, "false")
+            }
             "editable" if flag(Some(node)) == Some(false) => same_as_before(place, "false"),
             "editable" | "version" => vec![note(place)],
             "jsonData" if matches!(node.kind, NodeKind::Mapping(_)) => node
@@ -200,10 +228,16 @@ fn in_datasource(
             key if CONNECTION.contains(&key) => vec![Finding::unknown(format!(
                 "{place} is new: it changes how Grafana uses the data source, and whether it still answers is not judged"
             ))],
-            _ => vec![Finding::unknown(format!("{place} is new, and what Grafana does with it is not known here"))],
+            _ => vec![Finding::unknown(format!(
+                "{place} is new, and what Grafana does with it is not known here"
+            ))],
         },
-        [Step::Key(json), Step::Key(key)] if json == "jsonData" => setting(place, key, node, owner, catalogue),
-        [Step::Key(json), Step::Key(list), Step::Item(index, _)] if json == "jsonData" && list == "derivedFields" => {
+        [Step::Key(json), Step::Key(key)] if json == "jsonData" => {
+            setting(place, key, node, owner, catalogue)
+        }
+        [Step::Key(json), Step::Key(list), Step::Item(index, _)]
+            if json == "jsonData" && list == "derivedFields" =>
+        {
             vec_of_field(place, *index, node, owner, catalogue)
         }
         [Step::Key(json), Step::Key(list), Step::Item(..), Step::Key(key)]
@@ -213,7 +247,9 @@ fn in_datasource(
                 "matcherType" if node.as_str() == Some("regex") => same_as_before(place, "regex"),
                 "targetBlank" if flag(Some(node)) == Some(false) => same_as_before(place, "false"),
                 "urlDisplayLabel" | "targetBlank" => {
-                    vec![Finding::unknown(format!("{place} is new: an existing link looks or opens in another way"))]
+                    vec![Finding::unknown(format!(
+                        "{place} is new: an existing link looks or opens in another way"
+                    ))]
                 }
                 _ => vec![Finding::refuted(format!("{place} is new: it changes what an existing link does"))],
             }
@@ -243,7 +279,13 @@ fn note(place: &Place) -> Finding {
 }
 
 /// A new key of `jsonData`.
-fn setting(place: &Place, key: &str, node: &Node, owner: Option<&Node>, catalogue: &Catalogue<'_>) -> Vec<Finding> {
+fn setting(
+    place: &Place,
+    key: &str,
+    node: &Node,
+    owner: Option<&Node>,
+    catalogue: &Catalogue<'_>,
+) -> Vec<Finding> {
     if key == "derivedFields" {
         return match &node.kind {
             NodeKind::Sequence(items) => items
@@ -284,15 +326,19 @@ fn vec_of_field(
     }
     let mut findings = Vec::new();
     if kind.text().is_none() {
-        findings.push(Finding::unknown(format!("whether {place} belongs to a Loki data source cannot be told")));
+        findings
+            .push(Finding::unknown(format!("whether {place} belongs to a Loki data source cannot be told")));
     }
     let list = owner.and_then(|owner| owner.get("jsonData")).and_then(|json| json.get("derivedFields"));
     let mut names = list.map(derived_field::names).unwrap_or_default();
-    let own = list.map(|list| list.items().position(|item| std::ptr::eq(item, node)).unwrap_or(index)).unwrap_or(index);
+    let own = list
+        .map(|list| list.items().position(|item| std::ptr::eq(item, node)).unwrap_or(index))
+        .unwrap_or(index);
     let own_name = list.and_then(|list| list.items().nth(own)).and_then(|item| item.get("name")).is_some();
     if own_name {
         // Its own name is one of them; a second one like it stays.
-        let before = list.map_or(0, |list| list.items().take(own).filter(|item| item.get("name").is_some()).count());
+        let before =
+            list.map_or(0, |list| list.items().take(own).filter(|item| item.get("name").is_some()).count());
         if before < names.len() {
             names.remove(before);
         }
@@ -305,7 +351,10 @@ fn vec_of_field(
 /// A data source that was not in the old document.
 fn new_datasource(entry: &Node, index: usize, new: &Provisioning, catalogue: &Catalogue<'_>) -> Vec<Finding> {
     let Some(name) = Seen::of(entry.get("name")).text().map(str::to_owned) else {
-        return vec![Finding::unknown(format!("the name of the new data source {} cannot be told", index + 1))];
+        return vec![Finding::unknown(format!(
+            "the name of the new data source {} cannot be told",
+            index + 1
+        ))];
     };
     let shown = Clean::new(&name);
     let place = Place(vec![Step::Key("datasources".to_owned()), Step::Item(index, Some(name.clone()))]);
@@ -347,7 +396,9 @@ fn new_datasource(entry: &Node, index: usize, new: &Provisioning, catalogue: &Ca
         Seen::Text(uid) => Some(uid),
         Seen::Absent => Some(generated_uid(&name)),
         Seen::Open(why) => {
-            findings.push(Finding::unknown(format!("the uid of the new data source `{shown}` cannot be told: {why}")));
+            findings.push(Finding::unknown(format!(
+                "the uid of the new data source `{shown}` cannot be told: {why}"
+            )));
             None
         }
     };
@@ -355,7 +406,8 @@ fn new_datasource(entry: &Node, index: usize, new: &Provisioning, catalogue: &Ca
         let taken_here = others.iter().any(|other| {
             same_org(self::org(other).ok()) && Seen::of(other.get("uid")).text() == Some(uid.as_str())
         });
-        let taken = catalogue.others().iter().find(|known| known.uid.as_ref() == Some(uid) && same_org(known.org));
+        let taken =
+            catalogue.others().iter().find(|known| known.uid.as_ref() == Some(uid) && same_org(known.org));
         let by = match (taken_here, taken) {
             (true, _) => Some("another one in the document".to_owned()),
             (false, Some(known)) => Some(format!("`{}` of {}", Clean::new(&known.name), known.origin)),
@@ -374,13 +426,18 @@ fn new_datasource(entry: &Node, index: usize, new: &Provisioning, catalogue: &Ca
     findings.extend(default_of(&place, entry, org, &others, catalogue));
     findings.extend(vanishing(&place, entry));
     if let Some(list) = entry.get("jsonData").and_then(|json| json.get("derivedFields")) {
-        let place = Place([place.0.clone(), vec![Step::Key("jsonData".to_owned()), Step::Key("derivedFields".to_owned())]].concat());
+        let place = Place(
+            [place.0.clone(), vec![Step::Key("jsonData".to_owned()), Step::Key("derivedFields".to_owned())]]
+                .concat(),
+        );
         findings.extend(setting(&place, "derivedFields", list, Some(entry), catalogue));
     }
     if !catalogue.complete() {
         findings.push(
-            Finding::unknown(format!("whether the name and the uid of the new data source `{shown}` are unused is not known"))
-                .hint("give the documents of all other data sources"),
+            Finding::unknown(format!(
+                "whether the name and the uid of the new data source `{shown}` are unused is not known"
+            ))
+            .hint("give the documents of all other data sources"),
         );
     } else if findings.iter().all(|finding| finding.verdict == crate::proof::Verdict::Proven) {
         findings.push(Finding::proven(format!("{place} is new; its name and uid are unused")));
@@ -442,7 +499,11 @@ fn vanishing_below(place: &Place, node: &Node, findings: &mut Vec<Finding>) {
     match &node.kind {
         NodeKind::Scalar { text, .. } => {
             let seen = super::interpolation::interpolate(text);
-            if let Some(reference) = seen.vanished.iter().find(|reference| reference.starts_with("${__") || reference.starts_with("$__")) {
+            if let Some(reference) = seen
+                .vanished
+                .iter()
+                .find(|reference| reference.starts_with("${__") || reference.starts_with("$__"))
+            {
                 let reference = Clean::new(reference);
                 findings.push(
                     Finding::refuted(format!("Grafana replaces `{reference}` in {place} by nothing"))

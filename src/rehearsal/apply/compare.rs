@@ -92,8 +92,11 @@ impl Walk<'_> {
 
     fn members(&mut self, of: &MapType, before: Option<&Value>, after: Option<&Value>) {
         let (before, after) = (before.and_then(Value::as_object), after.and_then(Value::as_object));
-        let names: BTreeSet<&String> =
-            before.into_iter().flat_map(|map| map.keys()).chain(after.into_iter().flat_map(|map| map.keys())).collect();
+        let names: BTreeSet<&String> = before
+            .into_iter()
+            .flat_map(|map| map.keys())
+            .chain(after.into_iter().flat_map(|map| map.keys()))
+            .collect();
         for name in names {
             let Some(id) = of.member(name) else { continue };
             let (before, after) = (before.and_then(|map| map.get(name)), after.and_then(|map| map.get(name)));
@@ -150,6 +153,8 @@ fn hollow(before: Option<&Value>, after: Option<&Value>, sort: fn(&Value) -> boo
 pub(super) fn same_sort(a: &Shape<'_>, b: &Shape<'_>) -> bool {
     matches!(
         (a, b),
-        (Shape::Map(_), Shape::Map(_)) | (Shape::List(_), Shape::List(_)) | (Shape::Scalar(_), Shape::Scalar(_))
+        (Shape::Map(_), Shape::Map(_))
+            | (Shape::List(_), Shape::List(_))
+            | (Shape::Scalar(_), Shape::Scalar(_))
     )
 }

@@ -50,7 +50,9 @@ pub(super) fn message(causes: &[Cause]) -> String {
 fn in_order(set: &FieldSet, at: &Path, paths: &mut Vec<Path>) {
     let mut entries: Vec<_> = set.entries().collect();
     entries.sort_by(|(a, ..), (b, ..)| compare(a, b));
-    paths.extend(entries.iter().filter(|(_, member, _)| *member).map(|(segment, ..)| at.join((*segment).clone())));
+    paths.extend(
+        entries.iter().filter(|(_, member, _)| *member).map(|(segment, ..)| at.join((*segment).clone())),
+    );
     for (segment, _, below) in entries {
         in_order(below, &at.join(segment.clone()), paths);
     }

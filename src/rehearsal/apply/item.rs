@@ -51,7 +51,11 @@ fn set_item(item: &Value) -> Result<Segment, String> {
 }
 
 /// The items of a keyed list or a set with their names, in order; items that cannot have one are left out.
-pub(super) fn named<'v>(schema: &Schema, list: &ListType, value: Option<&'v Value>) -> Vec<(Segment, &'v Value)> {
+pub(super) fn named<'v>(
+    schema: &Schema,
+    list: &ListType,
+    value: Option<&'v Value>,
+) -> Vec<(Segment, &'v Value)> {
     let items = value.and_then(Value::as_array).into_iter().flatten();
     items.filter_map(|item| Some((segment(schema, list, item).ok()?, item))).collect()
 }
@@ -74,9 +78,7 @@ pub(super) fn grouped<'v>(named: Vec<(Segment, &'v Value)>) -> Vec<(Segment, Vec
 pub(super) fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
-        (Value::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
-        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| equal(a, b)))
         }

@@ -10,7 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The live object with everything that the intent says; nothing is removed.
 ///
 /// Items of keyed lists and sets stand in the order of the intent, those that it does not name where they stood.
-pub(super) fn merge(schema: &Schema, id: TypeId, live: Option<&Value>, intent: Option<&Value>) -> Option<Value> {
+pub(super) fn merge(
+    schema: &Schema,
+    id: TypeId,
+    live: Option<&Value>,
+    intent: Option<&Value>,
+) -> Option<Value> {
     let (was, is) = (schema.shape(id, live), schema.shape(id, intent));
     let shape = if intent.is_none() || (live.is_some() && same_sort(&was, &is)) { was } else { is };
     match shape {
@@ -30,10 +35,18 @@ fn both_hollow(live: Option<&Value>, intent: Option<&Value>) -> bool {
     item::is_hollow(live) && item::is_hollow(intent)
 }
 
-fn members(schema: &Schema, of: &MapType, live: Option<&Value>, intent: Option<&Value>) -> Map<String, Value> {
+fn members(
+    schema: &Schema,
+    of: &MapType,
+    live: Option<&Value>,
+    intent: Option<&Value>,
+) -> Map<String, Value> {
     let (live, intent) = (live.and_then(Value::as_object), intent.and_then(Value::as_object));
-    let names: BTreeSet<&String> =
-        live.into_iter().flat_map(|map| map.keys()).chain(intent.into_iter().flat_map(|map| map.keys())).collect();
+    let names: BTreeSet<&String> = live
+        .into_iter()
+        .flat_map(|map| map.keys())
+        .chain(intent.into_iter().flat_map(|map| map.keys()))
+        .collect();
     let mut out = Map::new();
     for name in names {
         let (live, intent) = (live.and_then(|map| map.get(name)), intent.and_then(|map| map.get(name)));
@@ -63,7 +76,8 @@ fn items(schema: &Schema, of: &ListType, live: Option<&Value>, intent: Option<&V
     let mut next = shared.next();
     let mut merged: BTreeSet<&Segment> = BTreeSet::new();
     let mut out = Vec::new();
-    let both = |segment: &Segment| merge(schema, of.of, theirs.get(segment).copied(), ours.get(segment).copied());
+    let both =
+        |segment: &Segment| merge(schema, of.of, theirs.get(segment).copied(), ours.get(segment).copied());
     let (mut left, mut right) = (0, 0);
     while left < live.len() || right < intent.len() {
         if let (Some((theirs, _)), Some((segment, _))) = (live.get(left), intent.get(right)) {

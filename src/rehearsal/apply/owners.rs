@@ -20,7 +20,12 @@ pub(super) struct Identity {
 }
 
 impl Identity {
-    pub(super) fn new(name: &str, operation: Operation, subresource: Option<&str>, api_version: &str) -> Self {
+    pub(super) fn new(
+        name: &str,
+        operation: Operation,
+        subresource: Option<&str>,
+        api_version: &str,
+    ) -> Self {
         Self {
             name: if name.is_empty() { "unknown" } else { name }.to_owned(),
             operation,
@@ -161,7 +166,8 @@ impl Owners {
                 identity.subresource.clone(),
             )
         });
-        let entries: Vec<Value> = entries.into_iter().map(|(identity, holding)| entry(identity, holding)).collect();
+        let entries: Vec<Value> =
+            entries.into_iter().map(|(identity, holding)| entry(identity, holding)).collect();
         let Some(object) = object.as_object_mut() else { return };
         let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
         if let Some(metadata) = metadata.as_object_mut() {

@@ -74,7 +74,9 @@ fn misfit(scalar: Scalar, value: &Value) -> Option<String> {
         Scalar::Text if !value.is_string() => {
             Some(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_syntax(value)))
         }
-        Scalar::Boolean if !value.is_boolean() => Some(format!("expected boolean, got &{{{}}}", go_plain(value))),
+        Scalar::Boolean if !value.is_boolean() => {
+            Some(format!("expected boolean, got &{{{}}}", go_plain(value)))
+        }
         Scalar::Untyped if value.is_array() || value.is_object() => {
             Some(format!("expected any scalar, got &{{{}}}", go_plain(value)))
         }

@@ -133,8 +133,13 @@ fn named(name: &str, schema: &Value, open: &mut Vec<String>) -> Result<Value, St
     let Some(properties) = schema.get("properties").and_then(Value::as_object) else {
         return inline(schema, open).map_err(|why| format!("type {name}: {why}"));
     };
-    let required: BTreeSet<&str> =
-        schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: BTreeSet<&str> = schema
+        .get("required")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let (mut fields, mut defaults) = (Map::new(), Map::new());
     for (field, property) in properties {
         let mut kind = inline(property, open).map_err(|why| format!("type {name}, field {field}: {why}"))?;

@@ -1,8 +1,8 @@
 //! Reading the compact tables.
 
 use super::{
-    ANY, ANY_ATOMIC, BOOLEAN, Items, ListType, MapType, NUMBER, PatchRule, Scalar, Schema, TEXT, Type, TypeId,
-    UNTYPED,
+    ANY, ANY_ATOMIC, BOOLEAN, Items, ListType, MapType, NUMBER, PatchRule, Scalar, Schema, TEXT, Type,
+    TypeId, UNTYPED,
 };
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -40,7 +40,8 @@ impl Schema {
             let id = name.as_str().and_then(|name| reader.names.get(name));
             kinds.insert(kind.clone(), *id.ok_or_else(|| format!("kind {kind} has no type {name}"))?);
         }
-        let metadata = reader.names.get("meta.v1.ObjectMeta").copied().ok_or("the schema has no ObjectMeta")?;
+        let metadata =
+            reader.names.get("meta.v1.ObjectMeta").copied().ok_or("the schema has no ObjectMeta")?;
         let fields = [("apiVersion", TEXT), ("kind", TEXT), ("metadata", metadata)];
         let unknown = MapType {
             fields: fields.into_iter().map(|(name, id)| (name.to_owned(), id)).collect(),

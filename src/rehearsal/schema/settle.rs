@@ -31,7 +31,9 @@ impl Schema {
                         continue;
                     }
                     let always = of.defaults.get(&name).is_some_and(Value::is_null);
-                    if (self.is_blank(id, &value) && !always) || (value.is_null() && of.defaults.contains_key(&name)) {
+                    if (self.is_blank(id, &value) && !always)
+                        || (value.is_null() && of.defaults.contains_key(&name))
+                    {
                         continue;
                     }
                     out.insert(name, self.settled(id, value));
