@@ -83,7 +83,7 @@ async fn a_namespace_of_the_plan_itself(sandbox: &Sandbox) -> Result<()> {
     sandbox.plan("fresh", plan)?;
     sandbox.asset(
         "fresh/all.yaml",
-        "apiVersion: v1\nkind: Namespace\nmetadata: { name: \"${namespace}\" }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: one, namespace: \"${namespace}\" }\ndata: { a: b }\n",
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: \"${namespace}\", labels: { part: fresh } }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: one, namespace: \"${namespace}\" }\ndata: { a: b }\n",
     )?;
     save(sandbox, "cid", "fresh", "fresh", &[]).await?;
     let run = exits(sandbox.run_plan("fresh", "cid", "fresh", &APPROVED)?, 0).await?;
