@@ -64,8 +64,7 @@ fn journal(id: &str, events: &[Event]) -> Vec<u8> {
     let mut writer = Writer::new(Box::new(memory.clone()), RunId::parse(id).unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(writer.append(BEGIN, events)).unwrap();
-    let bytes = memory.0.lock().unwrap().clone();
-    bytes
+    std::mem::take(&mut *memory.0.lock().unwrap())
 }
 
 /// A home with a state directory that holds these journals.

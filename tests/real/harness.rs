@@ -168,7 +168,7 @@ async fn the_shipped_assets_work_on_real_components() -> Result<()> {
     let operator = world.cluster.access("real").await?;
     let strategic = "application/strategic-merge-patch+json";
     for (endpoint, failure) in [
-        (format!("http://otel-collector.monitoring.svc:4318"), "no such host"),
+        ("http://otel-collector.monitoring.svc:4318".to_owned(), "no such host"),
         (format!("http://{collector}.monitoring.svc:4318/v1/traces"), "404"),
     ] {
         operator.send("PATCH", deployment, strategic, &env(&endpoint)).await?;

@@ -484,7 +484,13 @@ fn same_refusal(ours: &ApplyError, theirs: &kube::core::Status) -> Result<()> {
 static OBJECTS: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs random sequences on one kind; proptest shrinks what differs.
-fn run(api: &Api, kind: &Kind, path: &str, cases: u32, sequence: impl Strategy<Value = Vec<Write>>) {
+fn run(
+    api: &Api,
+    kind: &Kind,
+    path: &str,
+    cases: u32,
+    sequence: impl Strategy<Value = Vec<Write>>,
+) -> Result<()> {
     let mut runner = TestRunner::new(Config {
         cases,
         failure_persistence: None,
@@ -505,9 +511,7 @@ fn run(api: &Api, kind: &Kind, path: &str, cases: u32, sequence: impl Strategy<V
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(story))
             .map_err(|error| TestCaseError::fail(format!("{error:#}")))
     });
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
+    outcome.map_err(|failure| anyhow::anyhow!("{failure}"))
 }
 
 fn kind_of(api_version: &str, kind: &str) -> Result<Kind> {
@@ -519,10 +523,16 @@ async fn the_rehearsal_applies_as_the_api_server_does() -> Result<()> {
     let cluster = Cluster::without_controllers().await?;
     let api = cluster.access("real").await?;
     let core = "/api/v1/namespaces/default";
-    run(&api, &kind_of("v1", "ConfigMap")?, &format!("{core}/configmaps"), 150, writes(config_map().boxed()));
-    run(&api, &kind_of("v1", "Service")?, &format!("{core}/services"), 120, writes(service().boxed()));
+    run(
+        &api,
+        &kind_of("v1", "ConfigMap")?,
+        &format!("{core}/configmaps"),
+        150,
+        writes(config_map().boxed()),
+    )?;
+    run(&api, &kind_of("v1", "Service")?, &format!("{core}/services"), 120, writes(service().boxed()))?;
     let apps = "/apis/apps/v1/namespaces/default/deployments";
-    run(&api, &kind_of("apps/v1", "Deployment")?, apps, 150, writes(deployment().boxed()));
+    run(&api, &kind_of("apps/v1", "Deployment")?, apps, 150, writes(deployment().boxed()))?;
     cluster.stop().await;
     Ok(())
 }
