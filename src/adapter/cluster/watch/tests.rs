@@ -116,7 +116,7 @@ async fn a_version_that_is_too_old_means_a_new_list() {
             list("9", &["b"]),
             stream(vec![event("MODIFIED", object("b", "10"))], End::Silent),
         ]);
-        expect(&server, &["+a@5", "=", "+b@9", "=", "+b@10"]).await;
+        expect(&server, &["+a@5", "=", "-a", "+b@9", "=", "+b@10"]).await;
     }
 }
 
