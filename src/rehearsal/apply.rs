@@ -13,6 +13,8 @@ mod fieldset;
 mod item;
 mod merge;
 mod owners;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use super::schema::{Schema, Shape, TypeId};
@@ -323,7 +325,9 @@ impl Work<'_> {
             let holding = owners.0.entry(own).or_default();
             holding.set = holding.set.union(&taken.set);
             holding.api_version = taken.api_version;
-            holding.time = Some(self.manager.time.clone());
+            // Through scale, the API server writes no time (apimachinery pkg/util/managedfields/scalehandler.go).
+            let timed = self.manager.subresource.as_deref() != Some("scale");
+            holding.time = timed.then(|| self.manager.time.clone());
         }
         owners.cap();
     }

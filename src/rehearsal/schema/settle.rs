@@ -1,6 +1,6 @@
 //! The shape that an object has after the API server has read and written it.
 
-use super::{Schema, Shape, TypeId};
+use super::{Scalar, Schema, Shape, TypeId};
 use crate::object::kind::Kind;
 use serde_json::{Map, Value};
 
@@ -27,13 +27,14 @@ impl Schema {
                     let Some(id) = of.member(&name) else { continue };
                     structure |= of.declares(&name);
                     if of.rest.is_some() && !of.declares(&name) {
+                        let text = matches!(self.shape(id, None), Shape::Scalar(Scalar::Text));
+                        let value =
+                            if text && value.is_null() { Value::String(String::new()) } else { value };
                         out.insert(name, self.settled(id, value));
                         continue;
                     }
-                    let always = of.defaults.get(&name).is_some_and(Value::is_null);
-                    if (self.is_blank(id, &value) && !always)
-                        || (value.is_null() && of.defaults.contains_key(&name))
-                    {
+                    // What is always written is put back below: a list that is empty as null, as it is stored.
+                    if self.is_blank(id, &value) {
                         continue;
                     }
                     out.insert(name, self.settled(id, value));
