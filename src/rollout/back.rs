@@ -166,7 +166,7 @@ async fn undo_items(world: &World, book: &mut Book, items: &[Item]) -> Result<()
                 phase: item.phase.clone(),
                 step: item.step.clone(),
                 effect: ready.effect.clone(),
-                send: execute::send_undo(world.cluster.as_ref(), ready).boxed(),
+                send: execute::send_undo(world.cluster.as_ref(), world.clock.as_ref(), ready).boxed(),
             })
             .collect();
         let results = batch::batch(world, book, works).await?;
@@ -264,7 +264,7 @@ async fn replace_broken_pods(world: &World, book: &mut Book, restore: &Restore) 
             phase: phase.clone(),
             step: step.clone(),
             effect: ready.effect.clone(),
-            send: execute::send_undo(world.cluster.as_ref(), ready).boxed(),
+            send: execute::send_undo(world.cluster.as_ref(), world.clock.as_ref(), ready).boxed(),
         })
         .collect();
     let results = batch::batch(world, book, works).await?;

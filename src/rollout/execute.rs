@@ -9,15 +9,20 @@ use super::undo;
 use crate::effect::{Create, Effect};
 use crate::object::fields;
 use crate::object::{ObjectRef, uid};
-use crate::port::{Cluster, ClusterError};
+use crate::port::{Clock, Cluster, ClusterError};
 use crate::rollout::event::Settlement;
 use crate::secret::StateKey;
 use crate::step::Intent;
 use crate::text::Clean;
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// How often an effect is tried again when the object moved harmlessly, or the connection broke and nothing happened.
 const TRIES: usize = 5;
+
+/// The first rest between two tries; each one is longer by this, up to [`REST_TIMES`] of it.
+const REST: Duration = Duration::from_millis(50);
+const REST_TIMES: u32 = 10;
 
 /// What became of an effect.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,10 +56,16 @@ impl Sent {
 }
 
 /// Sends an approved effect of a step.
-pub async fn send(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planned: &Planned) -> Sent {
+pub async fn send(
+    cluster: &dyn Cluster,
+    clock: &dyn Clock,
+    key: &StateKey,
+    intent: &Intent,
+    planned: &Planned,
+) -> Sent {
     match &planned.effect {
         Effect::Create(effect) => create(cluster, key, effect, &planned.body).await,
-        Effect::Apply(_) => apply(cluster, key, intent, planned).await,
+        Effect::Apply(_) => apply(cluster, clock, key, intent, planned).await,
         Effect::Restore(_) | Effect::Delete(_) | Effect::ReplacePod(_) => Sent::Failed {
             reason: Clean::new(format!("{}: an undo is not an effect of a step", intent.object)),
             hint: None,
@@ -63,11 +74,11 @@ pub async fn send(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planne
 }
 
 /// Sends an effect of an undo.
-pub async fn send_undo(cluster: &dyn Cluster, ready: &undo::Ready) -> Sent {
+pub async fn send_undo(cluster: &dyn Cluster, clock: &dyn Clock, ready: &undo::Ready) -> Sent {
     match &ready.effect {
         Effect::Delete(effect) => delete(cluster, &effect.object, &effect.uid).await,
         Effect::ReplacePod(effect) => delete(cluster, &effect.object, &effect.uid).await,
-        Effect::Restore(effect) => undo::restore(cluster, effect, &ready.changes, &ready.owners).await,
+        Effect::Restore(effect) => undo::restore(cluster, clock, effect, &ready.changes, &ready.owners).await,
         Effect::Create(effect) => not_an_undo(&effect.object),
         Effect::Apply(effect) => not_an_undo(&effect.object),
     }
@@ -75,6 +86,15 @@ pub async fn send_undo(cluster: &dyn Cluster, ready: &undo::Ready) -> Sent {
 
 fn not_an_undo(object: &ObjectRef) -> Sent {
     Sent::Failed { reason: Clean::new(format!("{object}: an effect of a step is not an undo")), hint: None }
+}
+
+/// Lets an object rest before it is tried again: a controller in the middle of a rollout writes its status many times
+/// in a second, and each write moves the resourceVersion.
+pub async fn rest(clock: &dyn Clock, attempt: usize) {
+    if attempt > 0 {
+        let times = u32::try_from(attempt).unwrap_or(u32::MAX).min(REST_TIMES);
+        clock.sleep(REST.saturating_mul(times)).await;
+    }
 }
 
 async fn create(cluster: &dyn Cluster, key: &StateKey, effect: &Create, body: &Value) -> Sent {
@@ -152,10 +172,17 @@ pub async fn own(cluster: &dyn Cluster, effect: &Create, mut live: Value) -> Sen
     Sent::Unknown(Clean::new(format!("{}: its ownership could not be recorded", effect.object)))
 }
 
-async fn apply(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, planned: &Planned) -> Sent {
+async fn apply(
+    cluster: &dyn Cluster,
+    clock: &dyn Clock,
+    key: &StateKey,
+    intent: &Intent,
+    planned: &Planned,
+) -> Sent {
     let mut body = planned.body.clone();
     let mut effect = planned.effect.clone();
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
+        rest(clock, attempt).await;
         let force = matches!(&effect, Effect::Apply(apply) if apply.force);
         let error = match cluster.apply(&intent.object, &body, &intent.manager, force, false).await {
             Ok(result) => return Sent::Done { uid: uid(&result).unwrap_or_default().to_owned() },

@@ -360,7 +360,14 @@ async fn send_wave(
                 phase: Clean::new(&phase.name),
                 step: Clean::new(&step.name),
                 effect: planned.effect.clone(),
-                send: execute::send(world.cluster.as_ref(), &world.key, &preview.intent, planned).boxed(),
+                send: execute::send(
+                    world.cluster.as_ref(),
+                    world.clock.as_ref(),
+                    &world.key,
+                    &preview.intent,
+                    planned,
+                )
+                .boxed(),
             })
         })
         .collect();

@@ -1,20 +1,20 @@
 //! The one inverse: what takes an effect back, planned anew from the live object each time.
 
-use super::execute::Sent;
+use super::execute::{self, Sent};
 use super::preview::value_digest;
 use super::state::{EffectState, State};
 use crate::diff::{self, Change};
 use crate::effect::{Apply, Create, Delete, Effect, EffectId, Owner, RecordedChange, Restore};
 use crate::object::fields::{self, FieldSet};
 use crate::object::{ObjectRef, kind, resource_version, uid};
-use crate::port::{Cluster, ClusterError, ClusterResult};
+use crate::port::{Clock, Cluster, ClusterError, ClusterResult};
 use crate::secret::StateKey;
 use crate::text::Clean;
 use futures::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 /// How often a restore is planned again when the object moves in between.
-const TRIES: usize = 5;
+const TRIES: usize = 15;
 
 /// Managers whose entries are the cluster's own housekeeping, not somebody's change.
 const HOUSEKEEPING: [&str; 3] = ["kube-controller-manager", "kube-scheduler", "kubelet"];
@@ -233,9 +233,16 @@ pub fn is_before(key: &StateKey, effect: &Apply, live: &Value) -> bool {
 }
 
 /// Sends a restore: values first, then ownership. Both are planned from what is live, so it can be repeated.
-pub async fn restore(cluster: &dyn Cluster, effect: &Restore, changes: &[Change], owners: &[Owner]) -> Sent {
+pub async fn restore(
+    cluster: &dyn Cluster,
+    clock: &dyn Clock,
+    effect: &Restore,
+    changes: &[Change],
+    owners: &[Owner],
+) -> Sent {
     let object = &effect.object;
-    for _ in 0..TRIES {
+    for attempt in 0..TRIES {
+        execute::rest(clock, attempt).await;
         let live = match cluster.get(object).await {
             Ok(Some(live)) if uid(&live) == Some(&effect.uid) => live,
             Ok(_) => return Sent::Moved(Clean::new(format!("{object} was deleted or replaced meanwhile"))),

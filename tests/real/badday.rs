@@ -4,7 +4,7 @@ use crate::condition::until;
 use crate::kwok;
 use crate::process::free_port;
 use crate::proxy::{self, Proxy};
-use crate::sandbox::{Sandbox, UNSEEN, difference, exits, said, stderr, together};
+use crate::sandbox::{Sandbox, UNSEEN, difference, exits, plan_of, said, stderr, together};
 use anyhow::{Context, Result, ensure};
 use futures::FutureExt;
 use http::Method;
@@ -13,25 +13,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
-
-/// A plan of one folder and nothing else.
-fn plan_of(folder: &str) -> String {
-    format!(
-        "plan: {folder}\ntitle: One workload\nclaim: {{ names: [ \"stack:${{namespace}}\" ] }}\n\
-         inputs:\n  namespace: {{ default: small, help: Namespace of everything }}\n\
-         phases:\n  - phase: only\n    steps:\n      - apply: {folder}\n        after: [ rolled-out ]\n        timeout: 3m\n"
-    )
-}
-
-/// A Deployment with a memory limit and more pod settings.
-fn workload(name: &str, more: &str) -> String {
-    format!(
-        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name}, namespace: \"${{namespace}}\" }}\n\
-         spec:\n  replicas: 1\n  selector: {{ matchLabels: {{ app: {name} }} }}\n  template:\n    metadata: {{ labels: {{ app: {name} }} }}\n\
-         \x20   spec:\n{more}      containers:\n      - name: main\n        image: registry.example.com/{name}:1\n\
-         \x20       resources: {{ limits: {{ memory: 64Mi }}, requests: {{ memory: 64Mi }} }}\n"
-    )
-}
 
 /// The line that says what went wrong; there must be one, and it must be one.
 fn error_of(output: &Output) -> Result<String> {
@@ -386,15 +367,10 @@ async fn broken_pod(sandbox: &Sandbox) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_days_are_told_and_survived() -> Result<()> {
     let mut sandbox = Sandbox::start().await?;
-    for (name, more) in [
-        ("greedy", ""),
-        ("absent", ""),
-        ("modest", ""),
-        ("homeless", "      nodeSelector: { home: \"${namespace}\" }\n"),
-    ] {
-        sandbox.plan(name, &plan_of(name))?;
-        sandbox.asset(&format!("{name}/{name}.yaml"), &workload(name, more))?;
+    for name in ["greedy", "absent", "modest"] {
+        sandbox.workload(name, "")?;
     }
+    sandbox.homeless()?;
     let frail = plan_of("frail").replace(
         "apply: frail",
         "env: { workload: statefulset/frail, namespace: \"${namespace}\", set: { COLOUR: blue } }",

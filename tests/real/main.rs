@@ -7,6 +7,7 @@ mod badday;
 mod cluster;
 mod condition;
 mod crash;
+mod faults;
 mod gate;
 mod harness;
 mod kubelet;

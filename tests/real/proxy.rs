@@ -36,6 +36,8 @@ pub enum Fault {
     ResetAfter,
     /// It waits until the test lets it go, and is carried out then.
     Hold,
+    /// It waits until the test lets it go, is carried out, and its answer is thrown away for this status.
+    HoldAndLose(u16),
     /// It is answered as ever, and the answer's stream is cut when the test lets it go.
     Cut,
 }
@@ -171,6 +173,11 @@ async fn answer(
             // An error says that it was let go.
             let _ = trap.release.acquire().await;
             forward(server, request).await
+        }
+        Fault::HoldAndLose(status) => {
+            let _ = trap.release.acquire().await;
+            forward(server, request).await?.into_body().collect().await?;
+            said(*status, "the answer was lost".to_owned())
         }
         Fault::Cut => {
             let (parts, body) = forward(server, request).await?.into_parts();

@@ -94,6 +94,17 @@ impl Sandbox {
         write(&self.plans().join("assets").join(name), text)
     }
 
+    /// Writes a plan that only makes one Deployment of its own name, with a memory limit and more pod settings.
+    pub fn workload(&self, name: &str, more: &str) -> Result<()> {
+        self.plan(name, &plan_of(name))?;
+        self.asset(&format!("{name}/{name}.yaml"), &workload(name, more))
+    }
+
+    /// Writes the plan `homeless`, whose pod waits for a node with the label `home` of the namespace's name.
+    pub fn homeless(&self) -> Result<()> {
+        self.workload("homeless", "      nodeSelector: { home: \"${namespace}\" }\n")
+    }
+
     /// The folder of plans and assets.
     pub fn plans(&self) -> PathBuf {
         self.cluster.folder().join("small")
@@ -217,6 +228,25 @@ impl Sandbox {
     pub async fn stop(self) {
         self.cluster.stop().await;
     }
+}
+
+/// A plan of one folder and nothing else.
+pub fn plan_of(folder: &str) -> String {
+    format!(
+        "plan: {folder}\ntitle: One workload\nclaim: {{ names: [ \"stack:${{namespace}}\" ] }}\n\
+         inputs:\n  namespace: {{ default: small, help: Namespace of everything }}\n\
+         phases:\n  - phase: only\n    steps:\n      - apply: {folder}\n        after: [ rolled-out ]\n        timeout: 3m\n"
+    )
+}
+
+/// A Deployment with a memory limit and more pod settings.
+fn workload(name: &str, more: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name}, namespace: \"${{namespace}}\" }}\n\
+         spec:\n  replicas: 1\n  selector: {{ matchLabels: {{ app: {name} }} }}\n  template:\n    metadata: {{ labels: {{ app: {name} }} }}\n\
+         \x20   spec:\n{more}      containers:\n      - name: main\n        image: registry.example.com/{name}:1\n\
+         \x20       resources: {{ limits: {{ memory: 64Mi }}, requests: {{ memory: 64Mi }} }}\n"
+    )
 }
 
 /// Who owns what, apart from times and the cluster's housekeeping; sorted.
