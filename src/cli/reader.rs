@@ -150,14 +150,10 @@ impl Reader for Text {
                 self.line("skipped", Role::Dim, &format!("effect {id} {reason}"));
             }
             Event::RunFinished { outcome, summary } | Event::RollbackFinished { outcome, summary } => {
-                let (word, role) = match outcome {
-                    Outcome::Done => ("done", Role::Good),
-                    Outcome::Unknown | Outcome::Held | Outcome::NotApproved | Outcome::Interrupted => {
-                        ("stopped", Role::Doubt)
-                    }
-                    Outcome::Failed | Outcome::Refuted | Outcome::Terminated => ("failed", Role::Bad),
-                };
-                say(&format!("{} {summary}", paint(word, role, self.style.err)));
+                // Every other ending is the command's error, said once at its end with what to do about it.
+                if *outcome == Outcome::Done {
+                    say(&format!("{} {summary}", paint("done", Role::Good, self.style.err)));
+                }
             }
         }
     }
