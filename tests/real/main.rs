@@ -3,6 +3,7 @@
 mod api;
 mod audit;
 mod badday;
+mod claim;
 mod cluster;
 mod condition;
 mod crash;
