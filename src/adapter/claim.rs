@@ -308,7 +308,7 @@ impl Desk {
             now: self.clock.wall(),
             acquired: renewing.map(|record| record.acquired.as_str()),
             transitions,
-            over: over.map(|record| record.resource_version.as_str()),
+            over,
         });
         let object = reference(name);
         let written = match over {

@@ -4,6 +4,7 @@ mod api;
 mod approved;
 mod audit;
 mod badday;
+mod claim;
 mod cluster;
 mod condition;
 mod crash;

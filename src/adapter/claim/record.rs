@@ -59,6 +59,8 @@ pub(super) struct Record {
     pub(super) transitions: u64,
     /// For compare-and-swap.
     pub(super) resource_version: String,
+    /// The Lease's own; another one of the same name has another.
+    pub(super) uid: String,
 }
 
 impl Record {
@@ -90,6 +92,7 @@ impl Record {
             acquired: spec_text("acquireTime"),
             transitions: spec("leaseTransitions").and_then(Value::as_u64).unwrap_or_default(),
             resource_version: crate::object::resource_version(lease).unwrap_or_default().to_owned(),
+            uid: crate::object::uid(lease).unwrap_or_default().to_owned(),
         }
     }
 
@@ -123,7 +126,7 @@ pub(super) struct Written<'a> {
     pub(super) acquired: Option<&'a str>,
     pub(super) transitions: u64,
     /// The version that this replaces; `None` creates.
-    pub(super) over: Option<&'a str>,
+    pub(super) over: Option<&'a Record>,
 }
 
 /// The Lease to send.
@@ -155,8 +158,13 @@ pub(super) fn lease(written: &Written<'_>) -> Value {
         }
     };
     let mut metadata = json!({ "name": reference.name, "namespace": NAMESPACE, "annotations": annotations });
-    if let (Some(version), Value::Object(fields)) = (written.over, &mut metadata) {
-        fields.insert("resourceVersion".to_owned(), Value::from(version));
+    if let (Some(over), Value::Object(fields)) = (written.over, &mut metadata) {
+        fields.insert("resourceVersion".to_owned(), Value::from(over.resource_version.as_str()));
+        // A PUT creates a Lease that is not there, whatever version it names (kubernetes
+        // pkg/registry/coordination/lease/strategy.go, AllowCreateOnUpdate); with a uid it is refused.
+        if !over.uid.is_empty() {
+            fields.insert("uid".to_owned(), Value::from(over.uid.as_str()));
+        }
     }
     json!({
         "apiVersion": reference.api_version,
@@ -204,6 +212,13 @@ mod tests {
         }
     }
 
+    /// The Lease that is written over.
+    static OVER: std::sync::LazyLock<Record> = std::sync::LazyLock::new(|| Record {
+        resource_version: "41".into(),
+        uid: "u".into(),
+        ..Record::default()
+    });
+
     fn written<'a>(holder: Option<(&'a Holder, &'a str)>) -> Written<'a> {
         Written {
             claim: "stack:monitoring",
@@ -212,7 +227,7 @@ mod tests {
             now: 1_791_072_000_123,
             acquired: None,
             transitions: 2,
-            over: Some("41"),
+            over: Some(&OVER),
         }
     }
 
@@ -227,6 +242,7 @@ mod tests {
         assert_eq!(lease["metadata"]["name"], name.as_str());
         assert_eq!(lease["metadata"]["annotations"]["firstlight.dev/claim"], "stack:monitoring");
         assert_eq!(lease["metadata"]["resourceVersion"], "41");
+        assert_eq!(lease["metadata"]["uid"], "u");
         assert_eq!(lease["spec"]["renewTime"], "2026-10-04T00:00:00.123000Z");
     }
 
