@@ -138,7 +138,7 @@ impl Reader for Text {
             }
             Event::StepFinished { step, changed, .. } => {
                 let text = match changed {
-                    0 => format!("{step}: nothing to change"),
+                    0 => step.to_string(),
                     1 => format!("{step}: 1 object changed"),
                     n => format!("{step}: {n} objects changed"),
                 };
@@ -157,7 +157,7 @@ impl Reader for Text {
                     }
                     Outcome::Failed | Outcome::Refuted | Outcome::Terminated => ("failed", Role::Bad),
                 };
-                say(&format!("{} {summary}", paint(word, role, self.style.err)));
+                say(&format!("{}: {summary}", paint(word, role, self.style.err)));
             }
         }
     }
