@@ -12,7 +12,7 @@
 //!   every version of the format: so a record of a newer program is recognised as one and never taken for damage.
 //!
 //! A batch of records is one write and one fsync ([`Writer::append`]). A write that was cut short leaves a torn last
-//! line; its batch was never acknowledged, so nothing was done on its strength, and [`replay`] cuts it and says so.
+//! line; its batch was never acknowledged, so nothing was done on its strength, and [`replay()`] cuts it and says so.
 //! Damage anywhere else is refused with its place and never repaired.
 
 mod record;

@@ -9,7 +9,7 @@ use serde::Serialize;
 /// Appends records of one run to a store.
 ///
 /// After any failure, and after an [`append`](Self::append) whose future was dropped before it returned, it refuses
-/// everything: what is on disk is then unknown, and only a [`replay`](super::replay) can tell (a second fsync after a
+/// everything: what is on disk is then unknown, and only a [`replay`](super::replay()) can tell (a second fsync after a
 /// failed one may report success for pages that were lost).
 pub struct Writer {
     store: Box<dyn Store>,
