@@ -138,7 +138,7 @@ impl Reader for Text {
             }
             Event::StepFinished { step, changed, .. } => {
                 let text = match changed {
-                    0 => format!("{step}: nothing to change"),
+                    0 => step.to_string(),
                     1 => format!("{step}: 1 object changed"),
                     n => format!("{step}: {n} objects changed"),
                 };
@@ -152,7 +152,7 @@ impl Reader for Text {
             Event::RunFinished { outcome, summary } | Event::RollbackFinished { outcome, summary } => {
                 // Every other ending is the command's error, said once at its end with what to do about it.
                 if *outcome == Outcome::Done {
-                    say(&format!("{} {summary}", paint("done", Role::Good, self.style.err)));
+                    say(&format!("{}: {summary}", paint("done", Role::Good, self.style.err)));
                 }
             }
         }
