@@ -17,6 +17,8 @@ pub struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<String>>,
+    /// Ends when everything that was written has been read.
+    reading: std::thread::JoinHandle<()>,
     /// How much of the screen has been read.
     read: usize,
 }
@@ -42,7 +44,7 @@ impl Terminal {
         let screen: Arc<Mutex<String>> = Arc::default();
         let shown = Arc::clone(&screen);
         // Ends with the last holder of the device.
-        std::thread::spawn(move || {
+        let reading = std::thread::spawn(move || {
             let mut chunk = [0; 4096];
             while let Ok(count @ 1..) = output.read(&mut chunk) {
                 if let Ok(mut shown) = shown.lock() {
@@ -50,7 +52,7 @@ impl Terminal {
                 }
             }
         });
-        Ok(Self { child, keyboard, screen, read: 0 })
+        Ok(Self { child, keyboard, screen, reading, read: 0 })
     }
 
     /// Everything that was shown.
@@ -81,6 +83,12 @@ impl Terminal {
     pub async fn ends(mut self, code: i32) -> Result<String> {
         let end = tokio::time::timeout(std::time::Duration::from_secs(PATIENCE), self.child.wait()).await;
         let status = end.with_context(|| format!("it does not end: {}", self.screen()))??;
+        // The last lines may still be on their way when the program has ended.
+        until("the end of the terminal", PATIENCE, async || {
+            ensure!(self.reading.is_finished(), "{}", self.screen());
+            Ok(())
+        })
+        .await?;
         ensure!(status.code() == Some(code), "expected exit {code}, not {status}: {}", self.screen());
         Ok(self.screen())
     }
