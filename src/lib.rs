@@ -24,3 +24,4 @@ pub mod yaml;
 pub mod adapter;
 pub mod cli;
 pub mod journal;
+pub mod rehearsal;

@@ -1,0 +1,4 @@
+//! The rehearsal: simulated servers that stand in for the cluster, on the same adapters and the same HTTP.
+
+pub mod application;
+pub mod telemetry;
