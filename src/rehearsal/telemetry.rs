@@ -5,13 +5,15 @@
 //! in `tests/real/telemetry.rs` show; what a configuration asks for beyond that is listed as [`Unrehearsed`] and never
 //! passed over.
 
-// pub mod collector;
+pub mod collector;
 mod duration;
 mod form;
 // pub mod grafana;
 // pub mod loki;
 pub mod otlp;
 mod pattern;
+#[cfg(test)]
+pub(in crate::rehearsal) mod testing;
 // pub mod tempo;
 
 use crate::text::Clean;
@@ -45,6 +47,14 @@ pub trait Service: Send + Sync {
     }
     /// Does what is due by now and nobody asked for: batches that leave, retries.
     fn advance(&self) {}
+    /// When [`Service::advance`] has something to do, in milliseconds since the Unix epoch.
+    fn due_ms(&self) -> Option<u64> {
+        None
+    }
+    /// Whether others than the pod itself reach a port; a port-forward arrives inside the pod.
+    fn listens_outside(&self, port: u16) -> bool {
+        self.ports().contains(&port)
+    }
 }
 
 /// Why spans were not taken.

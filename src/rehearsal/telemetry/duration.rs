@@ -44,15 +44,31 @@ pub(super) fn parse(text: &str) -> Option<i64> {
     Some(if negative { -total } else { total })
 }
 
-/// As Go writes a duration of whole seconds: `720h0m0s`, `1m0s`, `5s`.
+/// As Go writes it: `720h0m0s`, `1m0s`, `1.5s`, `250ms`, `0s`.
 pub(super) fn shown(nanoseconds: i64) -> String {
-    let seconds = nanoseconds / 1_000_000_000;
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
+    let sign = if nanoseconds < 0 { "-" } else { "" };
+    let all = nanoseconds.unsigned_abs();
+    match all {
+        0 => return "0s".to_owned(),
+        1..1_000 => return format!("{sign}{all}ns"),
+        1_000..1_000_000 => return format!("{sign}{}µs", fraction(all, 1_000)),
+        1_000_000..1_000_000_000 => return format!("{sign}{}ms", fraction(all, 1_000_000)),
+        _ => {}
     }
+    const MINUTE: u64 = 60_000_000_000;
+    let (hours, minutes) = (all / MINUTE / 60, all / MINUTE % 60);
+    let seconds = fraction(all % MINUTE, 1_000_000_000);
+    match (hours, minutes) {
+        (0, 0) => format!("{sign}{seconds}s"),
+        (0, _) => format!("{sign}{minutes}m{seconds}s"),
+        _ => format!("{sign}{hours}h{minutes}m{seconds}s"),
+    }
+}
+
+fn fraction(number: u64, unit: u64) -> String {
+    let width = unit.ilog10() as usize;
+    let text = format!("{}.{:0width$}", number / unit, number % unit);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -72,13 +88,18 @@ mod tests {
             assert_eq!(parse(no), None, "{no}");
         }
         assert_eq!(shown(720 * 3_600_000_000_000), "720h0m0s");
+        assert_eq!((shown(1_500_000_000), shown(90_250_000_000)), ("1.5s".to_owned(), "1m30.25s".to_owned()));
+        assert_eq!(
+            (shown(250_000_000), shown(1_500), shown(0)),
+            ("250ms".to_owned(), "1.5µs".to_owned(), "0s".to_owned())
+        );
         assert_eq!((shown(60_000_000_000), shown(5_000_000_000)), ("1m0s".to_owned(), "5s".to_owned()));
     }
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(seconds in 0..10_000_000_i64) {
-            prop_assert_eq!(parse(&shown(seconds * 1_000_000_000)), Some(seconds * 1_000_000_000));
+        fn what_is_written_is_read(nanoseconds in -10_000_000_000_000_000..10_000_000_000_000_000_i64) {
+            prop_assert_eq!(parse(&shown(nanoseconds)), Some(nanoseconds));
         }
 
         #[test]
