@@ -8,13 +8,13 @@
 pub mod collector;
 mod duration;
 mod form;
-// pub mod grafana;
-// pub mod loki;
+pub mod grafana;
+pub mod loki;
 pub mod otlp;
 mod pattern;
+pub mod tempo;
 #[cfg(test)]
 pub(in crate::rehearsal) mod testing;
-// pub mod tempo;
 
 use crate::text::Clean;
 use http::{HeaderValue, StatusCode, header};

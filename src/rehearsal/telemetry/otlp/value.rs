@@ -119,7 +119,7 @@ impl KeyValue {
         Self { key: key.into(), value: AnyValue::Text(value.into()) }
     }
 
-    pub(super) fn to_json(&self) -> Value {
+    pub(in super::super) fn to_json(&self) -> Value {
         json!({ "key": self.key, "value": self.value.to_json() })
     }
 }
@@ -134,7 +134,7 @@ impl AnyValue {
     }
 
     /// The protobuf JSON of it, the same for senders and for Tempo.
-    pub(super) fn to_json(&self) -> Value {
+    pub(in super::super) fn to_json(&self) -> Value {
         let values =
             |values: Vec<Value>| if values.is_empty() { json!({}) } else { json!({ "values": values }) };
         match self {
