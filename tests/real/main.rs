@@ -15,5 +15,6 @@ mod sandbox;
 mod seed;
 mod snapshot;
 mod substitution;
+mod telemetry;
 mod tripit;
 mod world;

@@ -60,11 +60,11 @@ impl Network for Names {
 }
 
 pub(in crate::rehearsal) fn get(uri: &str) -> Request {
-    Request::get(uri).body(Bytes::new()).unwrap()
+    http::Request::get(uri).body(Bytes::new()).unwrap()
 }
 
 pub(in crate::rehearsal) fn post(uri: &str, body: &Value) -> Request {
-    let request = Request::post(uri).header("content-type", "application/json");
+    let request = http::Request::post(uri).header("content-type", "application/json");
     request.body(Bytes::from(body.to_string())).unwrap()
 }
 

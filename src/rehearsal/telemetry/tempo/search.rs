@@ -120,7 +120,7 @@ fn span(query: &Query, part: &ResourceSpans, span: &Span) -> Value {
     out
 }
 
-const INTRINSIC: [&str; 18] = [
+const INTRINSIC: [&str; 20] = [
     "duration",
     "event:name",
     "event:timeSinceStart",
@@ -138,6 +138,8 @@ const INTRINSIC: [&str; 18] = [
     "status",
     "statusMessage",
     "trace:duration",
+    "trace:rootName",
+    "trace:rootService",
     "traceDuration",
 ];
 
