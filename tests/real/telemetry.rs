@@ -97,11 +97,21 @@ fn body(trace: &str, start: u64) -> Value {
     let text = |value: &str| json!({ "stringValue": value });
     let pair = |key: &str, value: Value| json!({ "key": key, "value": value });
     let everywhere = || -> Vec<Value> {
-        let all = [token.as_str(), &web, &pem, &cut, &issued, address, "plain words, and bearer of news", "é ſ \u{212a}"];
+        let all = [
+            token.as_str(),
+            &web,
+            &pem,
+            &cut,
+            &issued,
+            address,
+            "plain words, and bearer of news",
+            "é ſ \u{212a}",
+        ];
         let mut pairs: Vec<Value> =
             all.iter().enumerate().map(|(number, value)| pair(&format!("a{number}"), text(value))).collect();
         let list: Vec<Value> = all.iter().map(|value| text(value)).collect();
-        let map: Vec<Value> = all.iter().enumerate().rev().map(|(n, value)| pair(&format!("k{n}"), text(value))).collect();
+        let map: Vec<Value> =
+            all.iter().enumerate().rev().map(|(n, value)| pair(&format!("k{n}"), text(value))).collect();
         pairs.extend([
             pair("list", json!({ "arrayValue": { "values": list } })),
             pair("map", json!({ "kvlistValue": { "values": map } })),
@@ -120,8 +130,10 @@ fn body(trace: &str, start: u64) -> Value {
         ]);
         pairs
     };
+    let mut resource = vec![pair("service.name", text("canary"))];
+    resource.extend(everywhere());
     json!({ "resourceSpans": [{
-        "resource": { "attributes": [vec![pair("service.name", text("canary"))], everywhere()].concat() },
+        "resource": { "attributes": resource },
         "scopeSpans": [{
             "scope": { "name": "scope", "version": "1", "attributes": everywhere() },
             "spans": [
@@ -161,8 +173,12 @@ async fn the_same_spans_look_the_same() -> Result<()> {
     let collector_config = config(include_str!("../../assets/collector/configmap.yaml"), "relay.yaml")?;
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 9));
     let (_tempo, tempo_ports) = start("tempo", folder.path(), &tempo_config, nowhere)?;
-    let (_collector, ports) =
-        start("otelcol", folder.path(), &collector_config, SocketAddr::from(([127, 0, 0, 1], tempo_ports[&4317])))?;
+    let (_collector, ports) = start(
+        "otelcol",
+        folder.path(),
+        &collector_config,
+        SocketAddr::from(([127, 0, 0, 1], tempo_ports[&4317])),
+    )?;
 
     let now = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     let clock = Arc::new(Hand(AtomicU64::new(now)));
@@ -182,7 +198,8 @@ async fn the_same_spans_look_the_same() -> Result<()> {
         Ok((answer.status().as_u16(), answer.text().await?))
     };
     let ours = |service: &dyn Service, port: u16, method: &str, path: &str, body: Option<String>| {
-        let request = http::Request::builder().method(method).uri(path).header("content-type", "application/json");
+        let request =
+            http::Request::builder().method(method).uri(path).header("content-type", "application/json");
         let answer = service.handle(port, &request.body(body.unwrap_or_default().into()).unwrap());
         (answer.status().as_u16(), String::from_utf8_lossy(answer.body()).into_owned())
     };
@@ -195,7 +212,10 @@ async fn the_same_spans_look_the_same() -> Result<()> {
         Ok(())
     })
     .await?;
-    assert_eq!(ours(&collector, 4318, "POST", "/v1/traces", Some(spans)), (200, r#"{"partialSuccess":{}}"#.to_owned()));
+    assert_eq!(
+        ours(&collector, 4318, "POST", "/v1/traces", Some(spans)),
+        (200, r#"{"partialSuccess":{}}"#.to_owned())
+    );
     clock.sleep(Duration::from_millis(200)).await;
     collector.advance();
 

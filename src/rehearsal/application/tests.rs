@@ -11,8 +11,12 @@ fn env(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 fn data(asset: &str, key: &str) -> String {
-    let asset = asset.replace("${namespace}", "monitoring").replace("${retention}", "720h").replace("${app}", "tripit");
-    let documents = crate::yaml::parse(&crate::yaml::Source::new("a", asset), &crate::yaml::Limits::MANIFEST).unwrap();
+    let asset = asset
+        .replace("${namespace}", "monitoring")
+        .replace("${retention}", "720h")
+        .replace("${app}", "tripit");
+    let documents =
+        crate::yaml::parse(&crate::yaml::Source::new("a", asset), &crate::yaml::Limits::MANIFEST).unwrap();
     documents[0].root.get("data").unwrap().get(key).unwrap().as_str().unwrap().to_owned()
 }
 
@@ -84,7 +88,8 @@ fn first_light_is_found() {
     let lines = world.pass(&right(), 6_000);
     assert_eq!(lines.len(), 12);
     // A line's id leads to its trace, at once after the export.
-    let path = crate::span::loki_query_path("{app=\"tripit\"}", EPOCH * 1_000_000, (world.now + 1) * 1_000_000, 100);
+    let path =
+        crate::span::loki_query_path("{app=\"tripit\"}", EPOCH * 1_000_000, (world.now + 1) * 1_000_000, 100);
     let logged = crate::span::parse_loki(world.loki.handle(3100, &get(&path)).body()).unwrap();
     assert_eq!(logged.len(), 17);
     let ids: Vec<_> = logged.iter().filter_map(|line| line.trace).collect();
@@ -109,7 +114,8 @@ fn grafana_reaches_what_the_plan_wrote() {
     let world = World::new();
     let text = data(include_str!("../../../assets/grafana/tempo.yaml"), "tempo-datasource.yaml");
     let folder = BTreeMap::from([("tempo-datasource.yaml".to_owned(), text)]);
-    let grafana = grafana::Grafana::start(folder, world.names.clone(), &grafana::Database::default()).unwrap();
+    let grafana =
+        grafana::Grafana::start(folder, world.names.clone(), &grafana::Database::default()).unwrap();
     assert_eq!(grafana.unrehearsed(), []);
     let echo = grafana.handle(3000, &get("/api/datasources/proxy/uid/tempo/api/echo"));
     assert_eq!(echo.body().as_ref(), b"echo\n");
@@ -153,7 +159,17 @@ fn what_goes_wrong_is_logged() {
         first(&format!("{collector}:4318"), &[grpc]),
         first(&format!("{collector}:4318"), &[("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")]),
     ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    ERROR failed to export 33 spans, trying again: http://nobody.monitoring:4318/v1/traces: lookup nobody.monitoring: no such host
+    ERROR failed to export 33 spans, trying again: http://otel-collector-opentelemetry-collector.monitoring:4319/v1/traces: dial otel-collector-opentelemetry-collector.monitoring:4319: connection refused
+    ERROR failed to export 33 spans, giving up: POST http://otel-collector-opentelemetry-collector.monitoring:4317/v1/traces: 404 Not Found 404 page not found
+    ERROR failed to export 33 spans, trying again: http://otel-collector-opentelemetry-collector.monitoring/v1/traces: dial otel-collector-opentelemetry-collector.monitoring:80: connection refused
+    ERROR failed to export 33 spans, giving up: tls: first record does not look like a TLS handshake
+    ERROR failed to export 33 spans, giving up: otel-collector:4318/v1/traces: unsupported protocol scheme
+    no error
+    ERROR failed to export 33 spans, trying again: rpc error: code = Unavailable desc = error reading server preface: http2: frame too large
+    ERROR failed to export 33 spans, giving up: unsupported OTLP protocol carrier-pigeon
+    "#);
 }
 
 #[test]
@@ -191,8 +207,14 @@ fn the_endpoint_is_a_base_and_the_one_for_traces_is_not() {
     assert_eq!(target(&env(&[])), None);
     assert_eq!(target(&env(&[(general, " ")])), None);
     assert_eq!(target(&env(&[(general, "http://c:4318/")])), http("http://c:4318/v1/traces"));
-    assert_eq!(target(&env(&[(general, "http://c:4318/v1/traces")])), http("http://c:4318/v1/traces/v1/traces"));
-    assert_eq!(target(&env(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318")])), http("http://c:4318"));
+    assert_eq!(
+        target(&env(&[(general, "http://c:4318/v1/traces")])),
+        http("http://c:4318/v1/traces/v1/traces")
+    );
+    assert_eq!(
+        target(&env(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4318")])),
+        http("http://c:4318")
+    );
     assert_eq!(target(&env(&[(general, "http://c"), ("OTEL_TRACES_EXPORTER", "none")])), None);
     assert_eq!(target(&env(&[(general, "http://c"), ("OTEL_SDK_DISABLED", "TRUE")])), None);
 }

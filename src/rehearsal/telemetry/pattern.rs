@@ -49,7 +49,34 @@ fn translated(pattern: &str) -> Result<String, PatternError> {
     let mut rest = pattern.chars().peekable();
     // Within a class: how many of its items were read.
     let mut class: Option<usize> = None;
+    // What was read last is a repetition: another one behind it is an error in Go.
+    let mut repeated = false;
     while let Some(c) = rest.next() {
+        if class.is_none() && matches!(c, '*' | '+' | '?' | '{') {
+            let operator = match c {
+                '{' => counted(rest.clone()),
+                c => Some(c.to_string()),
+            };
+            let Some(operator) = operator else {
+                // In Go a brace that counts nothing is meant as itself.
+                out.push_str("\\{");
+                repeated = false;
+                continue;
+            };
+            if repeated {
+                return Err(PatternError::Invalid(format!(
+                    "invalid nested repetition operator: `{pattern}`"
+                )));
+            }
+            rest = skipped(rest, operator.chars().count() - 1);
+            out.push_str(&operator);
+            if rest.next_if_eq(&'?').is_some() {
+                out.push('?');
+            }
+            repeated = true;
+            continue;
+        }
+        repeated = false;
         if c == '\\' {
             let Some(escaped) = rest.next() else {
                 return Err(PatternError::Invalid(format!(
@@ -121,6 +148,22 @@ fn translated(pattern: &str) -> Result<String, PatternError> {
 }
 
 type Chars<'p> = std::iter::Peekable<std::str::Chars<'p>>;
+
+/// `{2}`, `{2,}`, `{2,5}` whose opening brace was read already.
+fn counted(rest: Chars<'_>) -> Option<String> {
+    let inside: String = rest.take_while(|c| c.is_ascii_digit() || matches!(c, ',' | '}')).collect();
+    let (inside, _) = inside.split_once('}')?;
+    let (least, most) = inside.split_once(',').unwrap_or((inside, ""));
+    let number = |text: &str| text.chars().all(|c| c.is_ascii_digit());
+    (!least.is_empty() && number(least) && number(most)).then(|| format!("{{{inside}}}"))
+}
+
+fn skipped(mut rest: Chars<'_>, count: usize) -> Chars<'_> {
+    for _ in 0..count {
+        rest.next();
+    }
+    rest
+}
 
 /// What follows a backslash.
 fn escape(
@@ -229,6 +272,8 @@ mod tests {
         assert_eq!(matched(r"[\S\n]+", "a b"), Some("a".to_owned()));
         assert_eq!(matched(r"(?s)a.*?(?:b|\z)", "xa\nc"), Some("a\nc".to_owned()));
         assert_eq!(matched(r"\pL\p{Greek}", "aα"), Some("aα".to_owned()));
+        assert_eq!(matched(r"a{,2}{", "a{,2}{"), Some("a{,2}{".to_owned()), "a brace that counts nothing");
+        assert_eq!(matched(r"a{2}?b{1,}", "aabb"), Some("aabb".to_owned()));
         assert_eq!(matched(r"[a-]+", "-a"), Some("-a".to_owned()));
     }
 

@@ -46,7 +46,7 @@ fn expand_text(
     unrehearsed: &mut Vec<Unrehearsed>,
 ) -> (String, bool) {
     let mut out = String::with_capacity(text.len());
-    let (mut rest, mut references) = (text, 0);
+    let (mut rest, mut references, mut all_played) = (text, 0, true);
     while let Some(at) = rest.find('$') {
         let (before, from) = rest.split_at(at);
         out.push_str(before);
@@ -59,10 +59,13 @@ fn expand_text(
         {
             match reference(inside, env) {
                 Some(value) => out.push_str(&value),
-                None => unrehearsed.push(Unrehearsed {
-                    place: Clean::new(format!("{place}: ${{{inside}}}")),
-                    instead: Clean::new("it stands for nothing; only environment variables are expanded"),
-                }),
+                None => {
+                    all_played = false;
+                    unrehearsed.push(Unrehearsed {
+                        place: Clean::new(format!("{place}: ${{{inside}}}")),
+                        instead: Clean::new("it stands for nothing; only environment variables are expanded"),
+                    });
+                }
             }
             references += 1;
             rest = behind;
@@ -72,8 +75,11 @@ fn expand_text(
         }
     }
     out.push_str(rest);
-    let whole =
-        references == 1 && text.starts_with("${") && text.ends_with('}') && text.matches('$').count() == 1;
+    let whole = all_played
+        && references == 1
+        && text.starts_with("${")
+        && text.ends_with('}')
+        && text.matches('$').count() == 1;
     (out, whole)
 }
 
@@ -92,6 +98,9 @@ fn reference(inside: &str, env: &BTreeMap<String, String>) -> Option<String> {
 }
 
 fn typed(text: &str) -> Option<Value> {
+    if text.is_empty() {
+        return Some(Value::Null);
+    }
     let documents = yaml::parse(&Source::new("value", text), &Limits::MANIFEST).ok()?;
     match documents.first()?.root.to_json().ok()? {
         // Only scalars; a text keeps its exact form.

@@ -118,8 +118,29 @@ fn secrets_are_masked_where_the_real_one_masks_them() {
     assert_eq!(world.send(&body), (200, r#"{"partialSuccess":{}}"#.to_owned()));
     world.pass(200);
     let got = world.sink.got.lock().unwrap();
-    let shown = serde_json::to_string_pretty(&got[0].to_tempo()).unwrap().replace(&token, "<the token>");
-    insta::assert_snapshot!(shown);
+    let shown = got[0].to_tempo().to_string().replace(&token, "<the token>");
+    let shown = shown.replace(
+        "},{\"key\"",
+        "},
+{\"key\"",
+    );
+    insta::assert_snapshot!(shown, @r#"
+    [{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}},
+    {"key":"r","value":{"stringValue":"x **** y"}}]},"scopeSpans":[{"scope":{"attributes":[{"key":"sa","value":{"stringValue":"****"}}],"name":"sc","version":"1"},"spans":[{"attributes":[{"key":"authorization","value":{"stringValue":"****\n****"}},
+    {"key":"empty.password","value":{"stringValue":"****"}},
+    {"key":"arr","value":{"stringValue":"[\"****\",\"\\u003c\\u0026\\u003e\",5]"}},
+    {"key":"i","value":{"intValue":"42"}},
+    {"key":"d","value":{"doubleValue":1.5}},
+    {"key":"b","value":{"boolValue":true}},
+    {"key":"m","value":{"stringValue":"{\"k\":\"****\",\"n\":null,\"z\":1e+21}"}},
+    {"key":"by","value":{"bytesValue":"QUJD"}},
+    {"key":"secret","value":{"stringValue":"****"}},
+    {"key":"pem","value":{"stringValue":"****"}},
+    {"key":"url","value":{"stringValue":"http****h/?a=1****#f"}},
+    {"key":"nullv","value":{}},
+    {"key":"earr","value":{"arrayValue":{}}},
+    {"key":"arrurl","value":{"stringValue":"[\"http://h/?a=1****\"]"}}],"endTimeUnixNano":"2","events":[{"attributes":[{"key":"ea","value":{"stringValue":"****"}}],"name":"ev ****","timeUnixNano":"1"}],"flags":1,"kind":"SPAN_KIND_SERVER","links":[{"attributes":[{"key":"la","value":{"stringValue":"<the token>"}}],"spanId":"APBnqgupArc=","traceId":"CvdlGRbNQ92ESOshHIAxnA=="}],"name":"GET ****","spanId":"t61rcWkgMzE=","startTimeUnixNano":"1","status":{"code":"STATUS_CODE_ERROR","message":"st ****"},"traceId":"CvdlGRbNQ92ESOshHIAxnA==","traceState":"a=b"}]}]}]
+    "#);
 }
 
 #[test]
@@ -164,7 +185,20 @@ fn a_batch_leaves_after_its_timeout_and_is_tried_again() {
     }
     assert!((250..=301).contains(&passed), "{passed}");
     let metrics = said(&world.collector.handle(8888, &get("/metrics"))).1;
-    insta::assert_snapshot!(metrics);
+    insta::assert_snapshot!(metrics, @r#"
+    # TYPE otelcol_exporter_send_failed_spans_total counter
+    otelcol_exporter_send_failed_spans_total{exporter="otlp/tempo"} 2
+    # TYPE otelcol_exporter_sent_spans_total counter
+    otelcol_exporter_sent_spans_total{exporter="otlp/tempo"} 3
+    # TYPE otelcol_receiver_accepted_spans_total counter
+    otelcol_receiver_accepted_spans_total{receiver="otlp",transport="http"} 5
+    # TYPE otelcol_receiver_refused_spans_total counter
+    otelcol_receiver_refused_spans_total{receiver="otlp",transport="http"} 0
+    # TYPE otelcol_exporter_queue_capacity gauge
+    otelcol_exporter_queue_capacity{data_type="traces",exporter="otlp/tempo"} 1000
+    # TYPE otelcol_exporter_queue_size gauge
+    otelcol_exporter_queue_size{data_type="traces",exporter="otlp/tempo"} 0
+    "#);
 }
 
 #[test]
@@ -212,7 +246,22 @@ fn answers_are_those_of_the_real_one() {
         ask(8888, &get("/")),
         ask(1, &get("/v1/traces")),
     ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    404 404 page not found
+    200 {"partialSuccess":{}}
+    200 {"partialSuccess":{}}
+    400 {"code":3,"message":"EOF while parsing a string at line 1 column 3"}
+    400 {"code":3,"message":"cannot unmarshal ID from string: invalid length or digit at line 1 column 59"}
+    415 415 unsupported media type, supported: [application/json, application/x-protobuf]
+    415 415 protobuf is not rehearsed, supported by the rehearsal: [application/json]
+    405 405 method not allowed, supported: [POST]
+    404 404 page not found
+    404 404 page not found
+    404 404 page not found
+    200 {"status":"Server available","upSince":"2026-11-22T22:15:00Z","uptime":"0s"}
+    404 404 page not found
+    404 404 page not found
+    "#);
     assert!(world.collector.export(4318, &Arc::default()).is_err());
 }
 
@@ -259,7 +308,23 @@ fn what_the_real_one_refuses_is_refused() {
         start("receivers: [").err().unwrap(),
         start("").err().unwrap(),
     ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    Error: service::pipelines::traces: references processor "nope" which is not configured
+    Error: 'processors::redaction' has invalid keys: redact_all_typos
+    Error: 'processors::redaction::redact_all_types' expected type 'bool', got another type
+    Error: failed to build pipelines: error creating a redaction processor: failed to process block list: error compiling regex in list: error parsing regexp: unclosed group: `eyJ([A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*`
+    Error: processors::transform: unable to parse OTTL statement "replace_pattern(span.name, \"(?i)(\\\\bbearer(?:[\\\\s:=+]|%20)+[\\\"']?[a-z0-9._~+/%=-]{8,}\", \"****\")": couldn't create function: the regex pattern supplied to replace_pattern '"(?i)(\\bbearer(?:[\\s:=+]|%20)+[\"']?[a-z0-9._~+/%=-]{8,}"' is not a valid pattern: error parsing regexp: unclosed group: `(?i)(\bbearer(?:[\s:=+]|%20)+["']?[a-z0-9._~+/%=-]{8,}`
+    Error: processors::memory_limiter: 'limit_mib' or 'limit_percentage' must be greater than zero
+    Error: processors::memory_limiter: 'check_interval' must be greater than zero
+    Error: 'processors::memory_limiter::check_interval' time: invalid duration "1d"
+    Error: service::pipelines::traces: must have at least one exporter
+    Error: service::extensions: references extension "health_chuck" which is not configured
+    Error: exporters::otlp/tempo: requires a non-empty "endpoint"
+    Error: 'service' has invalid keys: pipelinos
+    Error: 'processors::transform::error_mode' unknown error mode loud
+    Error: failed to get config: cannot resolve the configuration: yaml: relay.yaml:1:12: this `[` is never closed
+    Error: empty configuration file
+    "#);
 }
 
 #[test]
@@ -277,5 +342,11 @@ fn what_is_not_played_is_said() {
         said("replace_pattern(span.name", "delete_key(span.name"),
         said("replace_pattern(span.name", "replace_pattern(span.trace_state"),
     ];
-    insta::assert_snapshot!(told.concat());
+    insta::assert_snapshot!(told.concat(), @r#"
+    processors::redaction::hash_function is not rehearsed: it has no effect
+    processors::batch::send_batch_size is not rehearsed: a batch has any size
+    exporters::otlp/tempo::compression is not rehearsed: it has no effect
+    processors::transform::trace_statements::0: delete_key(span.name, "(?i)\\bbearer(?:[\\s:=+]|%20)+[\"']?[a-z0-9._~+/%=-]{8,}", "****") is not rehearsed: the statement is left out: only replace_pattern(PATH, "REGEX", "REPLACEMENT") is played
+    processors::transform::trace_statements::0: replace_pattern(span.trace_state, "(?i)\\bbearer(?:[\\s:=+]|%20)+[\"']?[a-z0-9._~+/%=-]{8,}", "****") is not rehearsed: the statement is left out: only span.name, span.status.message and spanevent.name are played
+    "#);
 }

@@ -158,7 +158,65 @@ fn answers_are_those_of_the_real_one() {
     ] {
         told.push(format!("{query}: {}", ask(&tempo, &format!("/api/search?q={}", encoded(query)))));
     }
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    503 Ingester not ready: ingester check ready failed: waiting for 15s after being ready
+    /ready: 200 ready
+    /api/echo: 200 echo
+    /api/v2/traces/0af7651916cd43dd8448eb211c80319c: 200 {"metrics":{},"trace":{"resourceSpans":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}]},"scopeSpans":[{"scope":{"name":"sc"},"spans":[{"attributes":[{"key":"i","value":{"intValue":"42"}}],"endTimeUnixNano":"1795385700030000000","kind":"SPAN_KIND_SERVER","name":"GET /","spanId":"t61rcWkgMzE=","startTimeUnixNano":"1795385700000000000","status":{"code":"STATUS_CODE_ERROR","message":"no"},"traceId":"CvdlGRbNQ92ESOshHIAxnA=="},{"endTimeUnixNano":"1795385700000002000","name":"child","parentSpanId":"t61rcWkgMzE=","spanId":"AAAAAAAAALE=","startTimeUnixNano":"1795385700000001000","status":{},"traceId":"CvdlGRbNQ92ESOshHIAxnA=="}]}]}]}}
+    /api/traces/AF7651916CD43DD8448EB211C80319C: 200 {"batches":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}]},"scopeSpans":[{"scope":{"name":"sc"},"spans":[{"attributes":[{"key":"i","value":{"intValue":"42"}}],"endTimeUnixNano":"1795385700030000000","kind":"SPAN_KIND_SERVER","name":"GET /","spanId":"t61rcWkgMzE=","startTimeUnixNano":"1795385700000000000","status":{"code":"STATUS_CODE_ERROR","message":"no"},"traceId":"CvdlGRbNQ92ESOshHIAxnA=="},{"endTimeUnixNano":"1795385700000002000","name":"child","parentSpanId":"t61rcWkgMzE=","spanId":"AAAAAAAAALE=","startTimeUnixNano":"1795385700000001000","status":{},"traceId":"CvdlGRbNQ92ESOshHIAxnA=="}]}]}]}
+    /api/v2/traces/0af7651916cd43dd8448eb211c80319d: 200 {"metrics":{},"trace":{}}
+    /api/traces/0af7651916cd43dd8448eb211c80319d: 404 
+    /api/v2/traces/xyz: 400 trace IDs can only contain hex characters: invalid character 'x' at position 1
+    /api/v2/traces/0af7651916cd43dd8448eb211c80319d0: 400 trace IDs can't be larger than 128 bits
+    /api/search?start=5: 400 http parameter start must be before end. received start=5 end=0
+    /api/search?q=%7B%7D&start=50&end=20: 400 http parameter start must be before end. received start=50 end=20
+    /api/search?q=%7B%7D&start=50&end=x: 400 invalid end: strconv.ParseInt: parsing "x": invalid syntax
+    /api/search?q=%7B%7D&start=1&end=1795409071: 400 range specified by start and end exceeds 720h0m0s. received start=1 end=1795409071
+    /api/search?q=%7B%7D&limit=0: 400 invalid limit: must be a positive number
+    /api/search?tags=a%3Db: 400 the parameter tags of a search is not rehearsed
+    /api/search: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    /api/search?q=%7B%7D&start=1&end=2: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[]}
+    /api/v2/search/tags: 200 {"metrics":{},"scopes":[{"name":"resource","tags":["service.name"]},{"name":"span","tags":["i"]},{"name":"intrinsic","tags":["duration","event:name","event:timeSinceStart","instrumentation:name","instrumentation:version","kind","name","rootName","rootServiceName","span:duration","span:kind","span:name","span:status","span:statusMessage","status","statusMessage","trace:duration","trace:rootName","trace:rootService","traceDuration"]}]}
+    /api/v2/search/tags?scope=resource: 200 {"metrics":{},"scopes":[{"name":"resource","tags":["service.name"]}]}
+    /api/search/tags: 200 {"metrics":{},"tagNames":["i","service.name"]}
+    /api/v2/search/tag/resource.service.name/values: 200 {"metrics":{},"tagValues":[{"type":"string","value":"canary"}]}
+    /api/search/tag/service.name/values: 200 {"metrics":{},"tagValues":["canary"]}
+    /api/v2/search/tag/span.i/values: 200 {"metrics":{},"tagValues":[{"type":"int","value":"42"}]}
+    /api/v2/search/tag/nope/values: 500 please provide a valid tagName: tag name is not valid intrinsic or scoped attribute: nope
+    /status/config: 200 GET /status/config
+    ---
+    # Shortened by the rehearsal to what it plays.
+    target: all
+    server:
+        http_listen_port: 3200
+    query_frontend:
+        search:
+            max_duration: 720h0m0s
+    compactor:
+        compaction:
+            block_retention: 720h0m0s
+    ingester:
+        trace_idle_period: 5s
+        trace_live_period: 30s
+        flush_check_period: 10s
+    storage:
+        trace:
+            backend: local
+    /metrics: 200 tempo_distributor_bytes_received_total{tenant="single-tenant"} 138
+    tempo_distributor_spans_received_total{tenant="single-tenant"} 2
+    tempo_ingester_traces_created_total{tenant="single-tenant"} 1
+    tempo_receiver_accepted_spans{receiver="otlp/otlp_receiver",transport="grpc"} 2
+    /nope: 404 404 page not found
+    {resource.service.name="canary"}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":2,"spans":[{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"},{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"1000","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]},"spanSets":[{"matched":2,"spans":[{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"},{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"1000","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {name="child"}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"durationNanos":"1000","name":"child","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]},"spanSets":[{"matched":1,"spans":[{"durationNanos":"1000","name":"child","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    { resource.service.name = "canary" && duration > 20ms }: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]},"spanSets":[{"matched":1,"spans":[{"attributes":[{"key":"service.name","value":{"stringValue":"canary"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {status=error}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"attributes":[{"key":"status","value":{"stringValue":"error"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]},"spanSets":[{"matched":1,"spans":[{"attributes":[{"key":"status","value":{"stringValue":"error"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {duration<2us}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"durationNanos":"1000","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]},"spanSets":[{"matched":1,"spans":[{"durationNanos":"1000","spanID":"00000000000000b1","startTimeUnixNano":"1795385700000001000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {resource.service.name="nobody"}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[]}
+    {span.i=42}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"attributes":[{"key":"i","value":{"intValue":"42"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]},"spanSets":[{"matched":1,"spans":[{"attributes":[{"key":"i","value":{"intValue":"42"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {kind=server}: 200 {"metrics":{"completedJobs":1,"totalJobs":1},"traces":[{"durationMs":30,"rootServiceName":"canary","rootTraceName":"GET /","serviceStats":{"canary":{"errorCount":1,"spanCount":2}},"spanSet":{"matched":1,"spans":[{"attributes":[{"key":"kind","value":{"stringValue":"server"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]},"spanSets":[{"matched":1,"spans":[{"attributes":[{"key":"kind","value":{"stringValue":"server"}}],"durationNanos":"30000000","spanID":"b7ad6b7169203331","startTimeUnixNano":"1795385700000000000"}]}],"startTimeUnixNano":"1795385700000000000","traceID":"af7651916cd43dd8448eb211c80319c"}]}
+    {name=: 400 invalid TraceQL query: parse error at line 1, col 7: syntax error: unexpected $end
+    "#);
 }
 
 #[test]
@@ -209,5 +267,12 @@ fn a_wrong_configuration_does_not_start() {
             start("a: ["),
             start("storage: {trace: {backend: local}}"),
         ];
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    failed parsing config: failed to parse configFile /conf/tempo.yaml: yaml: unmarshal errors: line 24: cannot unmarshal !!str `30d` into time.Duration
+    failed parsing config: failed to parse configFile /conf/tempo.yaml: yaml: unmarshal errors: line 1: field live_store not found in type app.Config
+    error running Tempo: failed to init module services: error initialising module: store: failed to create store: unknown backend locale
+    starts: overrides.defaults.ingestion.burst_size_bytes is not rehearsed: it has no effect; 
+    failed parsing config: failed to parse configFile /conf/tempo.yaml: yaml: tempo.yaml:1:4: this `[` is never closed
+    starts: distributor.receivers is not rehearsed: nothing is received: only otlp is played;
+    "#);
 }

@@ -386,7 +386,17 @@ mod tests {
         .iter()
         .map(|bad| Query::read(bad).unwrap_err())
         .collect();
-        insta::assert_snapshot!(said.concat());
+        insta::assert_snapshot!(said.concat(), @r#"
+    invalid TraceQL query: parse error at line 1, col 1: syntax error: unexpected $end
+    invalid TraceQL query: parse error at line 1, col 7: syntax error: unexpected $end
+    invalid TraceQL query: parse error at line 1, col 2: syntax error: unexpected IDENTIFIER, or a field that is not rehearsed
+    invalid TraceQL query: parse error at line 1, col 12: syntax error: unexpected '&', or a form that is not rehearsed
+    invalid TraceQL query: parse error at line 1, col 12: binary operations must operate on the same type, or a form that is not rehearsed
+    invalid TraceQL query: parse error at line 1, col 7: syntax error: unexpected '"', or a form that is not rehearsed
+    invalid TraceQL query: parse error at line 1, col 11: error parsing regexp: unclosed group: `^(?:()$`
+    invalid TraceQL query: parse error at line 1, col 12: binary operations must operate on the same type, or a form that is not rehearsed
+    invalid TraceQL query: parse error at line 1, col 11: syntax error: unexpected '|', or a form that is not rehearsed
+    "#);
     }
 
     proptest! {
