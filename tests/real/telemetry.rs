@@ -187,6 +187,7 @@ async fn the_same_spans_look_the_same() -> Result<()> {
     let collector = Collector::start(&collector_config, &BTreeMap::new(), clock.clone(), network)?;
     ensure!(collector.unrehearsed().is_empty() && tempo.unrehearsed().is_empty());
 
+    firstlight::adapter::kubeconfig::install_tls();
     let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build()?;
     let real = async |port: u16, method: &str, path: &str, body: Option<String>| -> Result<(u16, String)> {
         let request = client.request(method.parse()?, format!("http://127.0.0.1:{port}{path}"));

@@ -235,7 +235,7 @@ impl Loki {
                 read.map(Some).ok_or_else(|| {
                     text(
                         StatusCode::BAD_REQUEST,
-                        format!("could not parse '{name}' parameter: invalid time {value:?}\n"),
+                        format!("could not parse '{name}' parameter: invalid time {value:?}"),
                     )
                 })
             }
@@ -244,14 +244,14 @@ impl Loki {
         let back = match form.get("since") {
             Some(since) => duration::parse(since)
                 .and_then(|since| u64::try_from(since).ok())
-                .ok_or_else(|| text(StatusCode::BAD_REQUEST, "could not parse 'since' parameter\n"))?,
+                .ok_or_else(|| text(StatusCode::BAD_REQUEST, "could not parse 'since' parameter"))?,
             None => default,
         };
         let start = time("start")?.unwrap_or(end.saturating_sub(back));
         if end <= start {
             return Err(text(
                 StatusCode::BAD_REQUEST,
-                "end timestamp must not be before or equal to start time\n",
+                "end timestamp must not be before or equal to start time",
             ));
         }
         Ok((start, end))
@@ -265,18 +265,18 @@ impl Loki {
             None => 100,
             Some(limit) => match limit.parse::<usize>() {
                 Ok(limit) if limit > 0 => limit,
-                _ => return Err(bad("limit must be a positive value\n".to_owned())),
+                _ => return Err(bad("limit must be a positive value".to_owned())),
             },
         };
         if limit > MOST_LINES {
             return Err(bad(format!(
-                "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {MOST_LINES})\n"
+                "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {MOST_LINES})"
             )));
         }
         let forward = match form.get("direction").map(str::to_ascii_lowercase).as_deref() {
             None | Some("" | "backward") => false,
             Some("forward") => true,
-            Some(other) => return Err(bad(format!("invalid direction '{other}'\n"))),
+            Some(other) => return Err(bad(format!("invalid direction '{other}'"))),
         };
         let kept = self.kept();
         let mut lines: Vec<(u64, &str, Labels)> = Vec::new();
@@ -311,7 +311,7 @@ impl Loki {
         let queries: Vec<Query> =
             selectors.iter().map(|one| Query::read(one)).collect::<Result<_, _>>().map_err(bad)?;
         if queries.iter().any(|query| !query.is_selector()) {
-            return Err(bad("only label matchers are supported\n".to_owned()));
+            return Err(bad("only label matchers are supported".to_owned()));
         }
         let (start, end) = self.range(form, 6 * 3_600 * SECOND)?;
         let kept = self.kept();

@@ -171,16 +171,17 @@ impl Tempo {
         }
         let seconds = |name: &str| match form.get(name) {
             None | Some("") => Ok(None),
-            Some(value) => value.parse::<u64>().map(Some).map_err(|_| {
-                format!("invalid {name}: strconv.ParseInt: parsing {value:?}: invalid syntax\n")
-            }),
+            Some(value) => value
+                .parse::<u64>()
+                .map(Some)
+                .map_err(|_| format!("invalid {name}: strconv.ParseInt: parsing {value:?}: invalid syntax")),
         };
         let counted = |name: &str, default: usize| match form.get(name) {
             None | Some("") => Ok(default),
             Some(value) => match value.parse::<usize>() {
                 Ok(count) if count > 0 => Ok(count),
-                Ok(_) => Err(format!("invalid {name}: must be a positive number\n")),
-                Err(_) => Err(format!("invalid {name}: strconv.Atoi: parsing {value:?}: invalid syntax\n")),
+                Ok(_) => Err(format!("invalid {name}: must be a positive number")),
+                Err(_) => Err(format!("invalid {name}: strconv.Atoi: parsing {value:?}: invalid syntax")),
             },
         };
         let read = || -> Result<search::Question, String> {
@@ -190,14 +191,14 @@ impl Tempo {
                 let (start, end) = (start.unwrap_or(0), end.unwrap_or(0));
                 if start >= end {
                     return Err(format!(
-                        "http parameter start must be before end. received start={start} end={end}\n"
+                        "http parameter start must be before end. received start={start} end={end}"
                     ));
                 }
                 if (end - start).saturating_mul(1_000) > self.config.search_range {
                     let range =
                         i64::try_from(self.config.search_range).unwrap_or(i64::MAX).saturating_mul(1_000_000);
                     return Err(format!(
-                        "range specified by start and end exceeds {}. received start={start} end={end}\n",
+                        "range specified by start and end exceeds {}. received start={start} end={end}",
                         duration::shown(range)
                     ));
                 }
@@ -343,12 +344,12 @@ fn shortened(mut span: Span) -> Span {
 fn trace_id(text: &str) -> Result<[u8; 16], String> {
     if let Some((at, c)) = text.char_indices().find(|(_, c)| !c.is_ascii_hexdigit()) {
         return Err(format!(
-            "trace IDs can only contain hex characters: invalid character '{c}' at position {}\n",
+            "trace IDs can only contain hex characters: invalid character '{c}' at position {}",
             at + 1
         ));
     }
     if text.len() > 32 {
-        return Err("trace IDs can't be larger than 128 bits\n".to_owned());
+        return Err("trace IDs can't be larger than 128 bits".to_owned());
     }
     Ok(u128::from_str_radix(text, 16).unwrap_or(0).to_be_bytes())
 }

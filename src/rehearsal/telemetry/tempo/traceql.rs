@@ -66,7 +66,7 @@ impl Query {
         let mut reader = Reader { text, at: 0 };
         reader.query().map_err(|why| {
             let column = text.get(..reader.at).map_or(0, |before| before.chars().count()) + 1;
-            format!("invalid TraceQL query: parse error at line 1, col {column}: {why}\n")
+            format!("invalid TraceQL query: parse error at line 1, col {column}: {why}")
         })
     }
 
@@ -386,7 +386,7 @@ mod tests {
         .iter()
         .map(|bad| Query::read(bad).unwrap_err())
         .collect();
-        insta::assert_snapshot!(said.concat(), @r#"
+        insta::assert_snapshot!(said.join("\n"), @r#"
     invalid TraceQL query: parse error at line 1, col 1: syntax error: unexpected $end
     invalid TraceQL query: parse error at line 1, col 7: syntax error: unexpected $end
     invalid TraceQL query: parse error at line 1, col 2: syntax error: unexpected IDENTIFIER, or a field that is not rehearsed
