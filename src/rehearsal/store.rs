@@ -2,8 +2,9 @@
 
 use super::dice::Dice;
 use super::resource::Resource;
+use super::value::metadata;
 use crate::object::resource_version;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -171,28 +172,6 @@ impl Store {
 
 fn set_version(object: &mut Value, version: u64) {
     metadata(object).insert("resourceVersion".to_owned(), Value::from(version.to_string()));
-}
-
-/// The metadata of an object, made if there is none.
-pub fn metadata(object: &mut Value) -> &mut Map<String, Value> {
-    member(object, "metadata")
-}
-
-/// A map inside a map, made if there is none (or something else in its place).
-pub fn member<'v>(value: &'v mut Value, name: &str) -> &'v mut Map<String, Value> {
-    let inner = map(value).entry(name.to_owned()).or_insert(Value::Null);
-    map(inner)
-}
-
-/// The value as a map; whatever else it was is replaced by an empty one.
-pub fn map(value: &mut Value) -> &mut Map<String, Value> {
-    if !value.is_object() {
-        *value = Value::Object(Map::new());
-    }
-    match value {
-        Value::Object(map) => map,
-        _ => unreachable!("it was just made a map"),
-    }
 }
 
 /// The version of a stored object as a number.
