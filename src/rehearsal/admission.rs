@@ -237,7 +237,8 @@ pub fn quota(store: &Store, write: &Write, object: &Value) -> Result<(), Refusal
         if !missing.is_empty() {
             let names: Vec<&str> =
                 items(object, "/spec/containers").iter().map(|container| text(container, "/name")).collect();
-            let each: Vec<String> = missing.iter().map(|name| format!("{name} for: {}", names.join(","))).collect();
+            let each: Vec<String> =
+                missing.iter().map(|name| format!("{name} for: {}", names.join(","))).collect();
             let why = format!("failed quota: {}: must specify {}", key.name, each.join("; "));
             return Err(Refusal::forbidden(write.resource, &write.name, why));
         }

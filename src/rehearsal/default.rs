@@ -116,15 +116,22 @@ fn template(spec: &mut Map<String, Value>) {
 
 fn pod(object: &mut Value) {
     let spec = member(object, "spec");
-    for container in ["initContainers", "containers"].into_iter().flat_map(|name| {
-        // Two lists of one map: each is taken out while it is changed.
-        spec.get(name).and_then(Value::as_array).map_or(0..0, |all| 0..all.len()).map(move |at| (name, at))
-    }).collect::<Vec<_>>() {
+    for container in ["initContainers", "containers"]
+        .into_iter()
+        .flat_map(|name| {
+            // Two lists of one map: each is taken out while it is changed.
+            spec.get(name)
+                .and_then(Value::as_array)
+                .map_or(0..0, |all| 0..all.len())
+                .map(move |at| (name, at))
+        })
+        .collect::<Vec<_>>()
+    {
         let (name, at) = container;
         let Some(container) = spec.get_mut(name).and_then(|all| all.get_mut(at)) else { continue };
         let limits = container.pointer("/resources/limits").and_then(Value::as_object).cloned();
         if let Some(limits) = limits.filter(|limits| !limits.is_empty()) {
-            let requests = member(container.get_mut("resources").unwrap_or(&mut Value::Null), "requests");
+            let requests = map(member(container, "resources").entry("requests").or_insert(Value::Null));
             for (resource, limit) in limits {
                 default(requests, &resource, limit);
             }
@@ -160,7 +167,8 @@ fn pod_spec(spec: &mut Map<String, Value>) {
         if fields.iter().all(|(name, source)| name == "name" || source.is_null()) {
             fields.insert("emptyDir".to_owned(), json!({}));
         }
-        for (source, mode) in [("configMap", 420), ("secret", 420), ("projected", 420), ("downwardAPI", 420)] {
+        for (source, mode) in [("configMap", 420), ("secret", 420), ("projected", 420), ("downwardAPI", 420)]
+        {
             if let Some(source) = fields.get_mut(source).filter(|source| source.is_object()) {
                 default(map(source), "defaultMode", mode);
             }

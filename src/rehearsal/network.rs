@@ -20,6 +20,8 @@ const PIPE: usize = 64 * 1024;
 #[derive(Default)]
 pub struct Running {
     programs: Mutex<BTreeMap<(String, String), Vec<(String, Arc<dyn Program>)>>>,
+    /// Logs of containers that ended, by (namespace, pod, container).
+    ended: Mutex<BTreeMap<(String, String, String), Vec<String>>>,
 }
 
 impl Running {
@@ -48,6 +50,24 @@ impl Running {
         let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let containers = programs.get(&(namespace.to_owned(), pod.to_owned()))?;
         containers.iter().find(|(name, _)| name == container).map(|(_, program)| program.clone())
+    }
+
+    /// The containers of a pod with their programs.
+    pub fn containers(&self, namespace: &str, pod: &str) -> Vec<(String, Arc<dyn Program>)> {
+        let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        programs.get(&(namespace.to_owned(), pod.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// Keeps the log of a container that ended.
+    pub fn keep_log(&self, namespace: &str, pod: &str, container: &str, lines: Vec<String>) {
+        let mut ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.insert((namespace.to_owned(), pod.to_owned(), container.to_owned()), lines);
+    }
+
+    /// The log of a container's last end.
+    pub fn last_words(&self, namespace: &str, pod: &str, container: &str) -> Option<Vec<String>> {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.get(&(namespace.to_owned(), pod.to_owned(), container.to_owned())).cloned()
     }
 
     /// The programs of a pod.

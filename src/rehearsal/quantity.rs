@@ -23,7 +23,9 @@ const NANO: i128 = 1_000_000_000;
 
 /// A quantity in nano units, and whether it is written with a binary suffix.
 fn parsed(text: &str) -> Option<(i128, bool)> {
-    let end = text.find(|one: char| !(one.is_ascii_digit() || matches!(one, '.' | '+' | '-'))).unwrap_or(text.len());
+    let end = text
+        .find(|one: char| !(one.is_ascii_digit() || matches!(one, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (digits, suffix) = text.split_at(end);
     let (sign, digits) = match digits.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -69,8 +71,11 @@ pub fn canonical(value: &Value) -> Option<String> {
     // Below 1024 a binary quantity is written in decimal.
     if binary && nano % NANO == 0 && (nano / NANO).abs() >= 1024 {
         let number = nano / NANO;
-        let (suffix, unit) =
-            BINARY.iter().rev().find(|(_, unit)| number % unit == 0).map_or(("", 1), |(suffix, unit)| (*suffix, *unit));
+        let (suffix, unit) = BINARY
+            .iter()
+            .rev()
+            .find(|(_, unit)| number % unit == 0)
+            .map_or(("", 1), |(suffix, unit)| (*suffix, *unit));
         return Some(format!("{}{suffix}", number / unit));
     }
     let (suffix, unit) = DECIMAL.iter().rev().find(|(_, unit)| nano % unit == 0)?;

@@ -8,7 +8,9 @@ use super::apply::{self, Manager};
 use super::resource::Resource;
 use super::schema::Schema;
 use super::store::{Key, Store, version_of};
-use super::value::{finalizers, has, items, map, member, metadata, number, set_finalizers, set_metadata, text};
+use super::value::{
+    finalizers, has, items, map, member, metadata, number, set_finalizers, set_metadata, text,
+};
 use super::{admission, default, validate};
 use crate::object::fields::Operation;
 use serde_json::{Map, Value, json};
@@ -94,19 +96,32 @@ pub fn create(store: &mut Store, write: &Write, object: Value) -> Result<Written
     create_with(store, write, object, &Owners::Compared)
 }
 
-fn create_with(store: &mut Store, write: &Write, mut object: Value, owners: &Owners) -> Result<Written, Refusal> {
+fn create_with(
+    store: &mut Store,
+    write: &Write,
+    mut object: Value,
+    owners: &Owners,
+) -> Result<Written, Refusal> {
     let resource = write.resource;
     accept(write, &mut object)?;
     let mut write = write.clone();
     name(store, &mut write, &mut object)?;
     default::fill(resource, &mut object);
     if matches!(owners, Owners::Compared) {
-        object = apply::updated(Schema::embedded(), &resource.kind(), None, object, &write.manager(Operation::Update));
+        object = apply::updated(
+            Schema::embedded(),
+            &resource.kind(),
+            None,
+            object,
+            &write.manager(Operation::Update),
+        );
     }
     admission::namespace(store, &write)?;
     admission::mutate(store, &write, &mut object)?;
     let fields = metadata(&mut object);
-    for system in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for system in
+        ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"]
+    {
         fields.remove(system);
     }
     fields.insert("uid".to_owned(), Value::from(store.fresh_uid()));
@@ -115,7 +130,8 @@ fn create_with(store: &mut Store, write: &Write, mut object: Value, owners: &Own
         fields.insert("generation".to_owned(), Value::from(1));
     }
     if resource.status {
-        map(&mut object).insert("status".to_owned(), first_status(resource, &object, &write.time));
+        let status = first_status(resource, &object, &write.time);
+        map(&mut object).insert("status".to_owned(), status);
     }
     prepare_create(store, &write, &mut object);
     validate::object(resource, &object)?;
@@ -138,7 +154,9 @@ fn accept(write: &Write, object: &mut Value) -> Result<(), Refusal> {
         )));
     }
     let (version, kind) = (text(object, "/apiVersion").to_owned(), text(object, "/kind").to_owned());
-    if (!kind.is_empty() && kind != resource.kind) || (!version.is_empty() && version != resource.api_version()) {
+    if (!kind.is_empty() && kind != resource.kind)
+        || (!version.is_empty() && version != resource.api_version())
+    {
         return Err(Refusal::bad_request(format!(
             "{kind} in version {version:?} cannot be handled as a {}",
             resource.kind
@@ -317,9 +335,14 @@ fn keep_system_fields(write: &Write, live: &Value, new: &mut Value) -> Result<()
         return Err(refusal);
     }
     let fields = metadata(new);
-    for system in
-        ["uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp", "deletionGracePeriodSeconds"]
-    {
+    for system in [
+        "uid",
+        "creationTimestamp",
+        "resourceVersion",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+    ] {
         match live.pointer(&format!("/metadata/{system}")) {
             Some(value) => fields.insert(system.to_owned(), value.clone()),
             None => fields.remove(system),
@@ -405,8 +428,9 @@ pub fn apply(store: &mut Store, write: &Write, intent: &Value, force: bool) -> R
     if live.is_none() {
         let uid = text(intent, "/metadata/uid");
         if !uid.is_empty() {
-            let why =
-                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+            let why = format!(
+                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            );
             return Err(Refusal::conflict(resource, &write.name, why));
         }
         if write.subresource.is_some() {
@@ -414,8 +438,9 @@ pub fn apply(store: &mut Store, write: &Write, intent: &Value, force: bool) -> R
         }
     }
     let manager = write.manager(Operation::Apply);
-    let applied = apply::apply(Schema::embedded(), &resource.kind(), live.as_deref(), intent, &manager, force)
-        .map_err(|error| refused(&error))?;
+    let applied =
+        apply::apply(Schema::embedded(), &resource.kind(), live.as_deref(), intent, &manager, force)
+            .map_err(|error| refused(&error))?;
     match live {
         None => create_with(store, write, applied.object, &Owners::Applied),
         Some(live) => {
@@ -545,7 +570,11 @@ pub fn delete(store: &mut Store, key: &Key, deletion: &Deletion, time: &str) -> 
 /// A shorter grace is taken over; all else stays as it is.
 fn delete_again(store: &mut Store, key: &Key, live: &Arc<Value>, deletion: &Deletion) -> Deleted {
     let left = number(live, "/metadata/deletionGracePeriodSeconds").unwrap_or(0);
-    if key.resource.kind == "Pod" && deletion.grace == Some(0) && left > 0 && finalizers(live).is_empty() && !deletion.dry
+    if key.resource.kind == "Pod"
+        && deletion.grace == Some(0)
+        && left > 0
+        && finalizers(live).is_empty()
+        && !deletion.dry
     {
         return Deleted::Waiting(store.remove(key).unwrap_or_else(|| live.clone()));
     }

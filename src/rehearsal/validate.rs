@@ -88,12 +88,17 @@ pub fn object(resource: &Resource, object: &Value) -> Result<(), Refusal> {
         }
         "PersistentVolumeClaim" => {
             if items(object, "/spec/accessModes").is_empty() {
-                causes.add("FieldValueRequired", "spec.accessModes", "Required value: at least 1 access mode is required");
+                causes.add(
+                    "FieldValueRequired",
+                    "spec.accessModes",
+                    "Required value: at least 1 access mode is required",
+                );
             }
             match object.pointer("/spec/resources/requests/storage").map(nano) {
                 None => causes.required("spec.resources[storage]"),
                 Some(amount) if amount.is_none_or(|amount| amount <= 0) => {
-                    let value = object.pointer("/spec/resources/requests/storage").cloned().unwrap_or_default();
+                    let value =
+                        object.pointer("/spec/resources/requests/storage").cloned().unwrap_or_default();
                     causes.invalid("spec.resources[storage]", &value, "must be greater than zero");
                 }
                 Some(_) => {}
@@ -130,17 +135,25 @@ fn workload(object: &Value, causes: &mut Causes) {
     let empty = selector.is_some_and(|one| one.as_object().is_some_and(serde_json::Map::is_empty));
     match selector {
         None => causes.required("spec.selector"),
-        Some(value) if empty => causes.invalid("spec.selector", value, "empty selector is invalid for deployment"),
+        Some(value) if empty => {
+            causes.invalid("spec.selector", value, "empty selector is invalid for deployment")
+        }
         Some(_) => {}
     }
     let matches = members(object, "/spec/selector/matchLabels")
         .all(|(name, value)| labels.and_then(|labels| labels.get(name)) == Some(value));
     if selector.is_none() || !matches {
         let shown = labels.cloned().unwrap_or_default();
-        causes.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+        causes.invalid(
+            "spec.template.metadata.labels",
+            &shown,
+            "`selector` does not match template `labels`",
+        );
     }
-    let claims: BTreeSet<&str> =
-        items(object, "/spec/volumeClaimTemplates").iter().map(|claim| text(claim, "/metadata/name")).collect();
+    let claims: BTreeSet<&str> = items(object, "/spec/volumeClaimTemplates")
+        .iter()
+        .map(|claim| text(claim, "/metadata/name"))
+        .collect();
     if let Some(spec) = object.pointer("/spec/template/spec") {
         pod_spec(spec, "spec.template.spec", &claims, causes);
     }
@@ -222,7 +235,10 @@ fn container<'v>(
         if let (Some(asked), Some(most)) = (nano(request), limit.and_then(nano))
             && asked > most
         {
-            let why = format!("must be less than or equal to {quantity} limit of {}", limit.and_then(Value::as_str).unwrap_or_default());
+            let why = format!(
+                "must be less than or equal to {quantity} limit of {}",
+                limit.and_then(Value::as_str).unwrap_or_default()
+            );
             causes.invalid(format!("{at}.resources.requests"), request, &why);
         }
     }
@@ -230,7 +246,10 @@ fn container<'v>(
 
 fn service(object: &Value, causes: &mut Causes) {
     let ports = items(object, "/spec/ports");
-    if ports.is_empty() && text(object, "/spec/clusterIP") != "None" && text(object, "/spec/type") != "ExternalName" {
+    if ports.is_empty()
+        && text(object, "/spec/clusterIP") != "None"
+        && text(object, "/spec/type") != "ExternalName"
+    {
         causes.required("spec.ports");
     }
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
@@ -244,7 +263,11 @@ fn service(object: &Value, causes: &mut Causes) {
         let number = port.get("port").and_then(Value::as_i64).unwrap_or(0);
         if !(1..=65_535).contains(&number) {
             let value = Value::from(number);
-            causes.invalid(format!("spec.ports[{index}].port"), &value, "must be between 1 and 65535, inclusive");
+            causes.invalid(
+                format!("spec.ports[{index}].port"),
+                &value,
+                "must be between 1 and 65535, inclusive",
+            );
         } else if !numbers.insert((number, text(port, "/protocol"))) {
             causes.duplicate(format!("spec.ports[{index}]"), port);
         }
@@ -255,7 +278,12 @@ fn service(object: &Value, causes: &mut Causes) {
 ///
 /// # Errors
 /// 422: a field that may not change has changed.
-pub fn change(resource: &Resource, live: &Value, new: &Value, subresource: Option<&str>) -> Result<(), Refusal> {
+pub fn change(
+    resource: &Resource,
+    live: &Value,
+    new: &Value,
+    subresource: Option<&str>,
+) -> Result<(), Refusal> {
     if subresource == Some("status") {
         return Ok(());
     }
@@ -311,7 +339,11 @@ pub fn change(resource: &Resource, live: &Value, new: &Value, subresource: Optio
         }
         "Pod" if differs("/spec/containers") => pod_change(live, new, &mut causes),
         "ConfigMap" | "Secret" if live.get("immutable") == Some(&Value::Bool(true)) && differs("/data") => {
-            causes.add("FieldValueForbidden", "data", "Forbidden: field is immutable when `immutable` is set");
+            causes.add(
+                "FieldValueForbidden",
+                "data",
+                "Forbidden: field is immutable when `immutable` is set",
+            );
         }
         _ => {}
     }

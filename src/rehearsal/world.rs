@@ -3,10 +3,12 @@
 use super::api::Server;
 use super::clock::SimClock;
 use super::dice::SeededEntropy;
-use super::fault::Fault;
+use super::fault::{Fault, Faults};
 use super::network::{Network, SimDial};
 use super::program::{Images, NoImages};
+use super::seed;
 use super::store::Store;
+use super::workload::Controllers;
 use crate::adapter::cluster::KubeCluster;
 use crate::adapter::http::TelemetryHttp;
 use crate::port::{Cluster, Dial, Entropy, Http};
@@ -14,6 +16,7 @@ use crate::text::Clean;
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use std::sync::Arc;
+use tokio::task::AbortHandle;
 
 /// What a rehearsal is made of.
 pub struct Options {
@@ -39,14 +42,26 @@ pub struct Rehearsal {
     server: Arc<Server>,
     entropy: Arc<SeededEntropy>,
     clock: SimClock,
+    controllers: AbortHandle,
+}
+
+impl Drop for Rehearsal {
+    fn drop(&mut self) {
+        self.controllers.abort();
+    }
 }
 
 impl Rehearsal {
     /// Builds the world. To be called on the runtime that the rehearsal shall live on.
     pub fn new(options: Options) -> Self {
-        let server = Server::new(Store::new(options.seed), options.clock);
-        let _images = (options.images)(Network::new(server.clone()), options.clock, options.seed);
-        Self { server, entropy: Arc::new(SeededEntropy::new(options.seed)), clock: options.clock }
+        let server =
+            Server::new(Store::new(options.seed), options.clock, Faults::new(options.seed, options.faults));
+        let time = options.clock.timestamp();
+        seed::plant(&mut server.store(), server.faults(), &time);
+        let images = (options.images)(Network::new(server.clone()), options.clock, options.seed);
+        let controllers = tokio::spawn(Controllers::new(&server, images).run()).abort_handle();
+        let entropy = Arc::new(SeededEntropy::new(options.seed));
+        Self { server, entropy, clock: options.clock, controllers }
     }
 
     /// The API server.
