@@ -26,3 +26,6 @@ pub mod workload;
 pub mod world;
 
 pub use world::{Options, Rehearsal};
+
+#[cfg(test)]
+mod tests;
