@@ -34,7 +34,8 @@ fn replica_set(look: &mut Look<'_>, key: &Key, set: &Arc<Value>) {
     pods.retain(|(_, pod)| !is_going(pod));
     let template = set.pointer("/spec/template").cloned().unwrap_or_default();
     let mut failure = None;
-    for _ in pods.len()..wanted {
+    let missing = if pods.len() < wanted && rests(look, set) { 0 } else { wanted.saturating_sub(pods.len()) };
+    for _ in 0..missing {
         let mut pod = pod_of(&template, set, &[]);
         map(map(&mut pod).entry("metadata").or_insert(Value::Null))
             .insert("generateName".to_owned(), Value::from(format!("{}-", key.name)));
@@ -90,24 +91,36 @@ fn replica_set(look: &mut Look<'_>, key: &Key, set: &Arc<Value>) {
     look.set_status(key, &live, status);
 }
 
-/// Says that a pod was refused, at most once a try.
+/// Says that a pod was refused.
 fn refused(look: &mut Look<'_>, set: &Value, message: &str, component: &str) {
-    let uid = text(set, "/metadata/uid");
-    let known =
-        look.list("v1", "Event", Some(text(set, "/metadata/namespace"))).into_iter().any(|(_, event)| {
-            text(&event, "/involvedObject/uid") == uid && text(&event, "/lastTimestamp") == look.time
-        });
-    if !known {
-        super::event::say(
-            look,
-            set,
-            "Warning",
-            "FailedCreate",
-            &format!("Error creating: {message}"),
-            component,
-        );
-    }
+    super::event::say(look, set, "Warning", "FailedCreate", &format!("Error creating: {message}"), component);
     look.at(look.now + AGAIN);
+}
+
+/// Whether a set that was refused a pod waits before it tries again; every refusal doubles the wait. The refusal's
+/// message has a fresh name each time, so without the wait every look would change something.
+fn rests(look: &mut Look<'_>, set: &Value) -> bool {
+    let uid = text(set, "/metadata/uid");
+    let refusals: Vec<String> = look
+        .list("v1", "Event", Some(text(set, "/metadata/namespace")))
+        .iter()
+        .filter(|(_, event)| {
+            text(event, "/involvedObject/uid") == uid && text(event, "/reason") == "FailedCreate"
+        })
+        .map(|(_, event)| text(event, "/lastTimestamp").to_owned())
+        .collect();
+    let Some(Ok(last)) = refusals.iter().max().map(|last| last.parse::<jiff::Timestamp>()) else {
+        return false;
+    };
+    let Ok(now) = look.time.parse::<jiff::Timestamp>() else { return false };
+    let doublings = u32::try_from(refusals.len().saturating_sub(1).min(4)).unwrap_or(0);
+    let wait = i64::try_from((AGAIN * 2_u32.pow(doublings)).as_secs()).unwrap_or(i64::MAX);
+    let left = wait - (now.as_second() - last.as_second());
+    if left <= 0 {
+        return false;
+    }
+    look.at(look.now + Duration::from_secs(u64::try_from(left).unwrap_or(1)));
+    true
 }
 
 /// Brings every StatefulSet one step forward.
@@ -129,7 +142,7 @@ fn stateful_set(look: &mut Look<'_>, key: &Key, set: &Arc<Value>) {
     for ordinal in 0..wanted {
         match pod(ordinal) {
             None => {
-                if !create(look, key, set, &template, ordinal, &revision) {
+                if rests(look, set) || !create(look, key, set, &template, ordinal, &revision) {
                     break;
                 }
             }
