@@ -190,7 +190,7 @@ async fn existing(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, live: 
         let block = Block::new(reason, "change the secret by hand, then run again");
         return Ok(preview_of(intent, Some(live), Some(result), Decision::Blocked(block)));
     }
-    let Some((set, raw)) = owned_set(&result, &intent.manager) else {
+    let Some((set, raw)) = owned_set(intent, &result) else {
         return Ok(preview_of(intent, Some(live), Some(result), Decision::Blocked(no_entry(intent))));
     };
     let taken = if force { taken(intent, &live) } else { Vec::new() };
@@ -233,7 +233,7 @@ async fn absent(cluster: &dyn Cluster, key: &StateKey, intent: &Intent, later: &
         }
         Err(error) => return Err((error, None)),
     };
-    let Some((set, raw)) = owned_set(&result, &intent.manager) else {
+    let Some((set, raw)) = owned_set(intent, &result) else {
         return Ok(preview_of(intent, None, Some(result), Decision::Blocked(no_entry(intent))));
     };
     // What is approved is the intent: defaults that the server fills in are shown, but generated values differ each time.
@@ -317,11 +317,15 @@ fn owners(live: &Value, intent: &Intent, force: bool) -> Vec<Owner> {
         .collect()
 }
 
-/// Our Apply entry in a result: as a set, and as fieldsV1.
-fn owned_set(result: &Value, manager: &str) -> Option<(FieldSet, Value)> {
-    let entry = fields::apply_entry(result, manager)?;
-    let raw = entry.fields.to_v1();
-    Some((entry.fields, raw))
+/// Our Apply entry in a result: as a set, and as fieldsV1. An intent of a name alone owns nothing and has no entry.
+fn owned_set(intent: &Intent, result: &Value) -> Option<(FieldSet, Value)> {
+    let fields = match fields::apply_entry(result, &intent.manager) {
+        Some(entry) => entry.fields,
+        None if FieldSet::of_intent(&intent.object.kind, &intent.body).is_empty() => FieldSet::default(),
+        None => return None,
+    };
+    let raw = fields.to_v1();
+    Some((fields, raw))
 }
 
 /// The intent with the approved uid and resourceVersion as preconditions
