@@ -17,6 +17,7 @@ pub mod resource;
 pub mod schema;
 pub mod seed;
 pub mod selector;
+pub mod serve;
 pub mod store;
 pub mod strict;
 pub mod validate;

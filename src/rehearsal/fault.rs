@@ -58,7 +58,7 @@ pub static FAULTS: &[Fault] = &[
     },
     Fault {
         name: "wrong-endpoint",
-        what: "the application's exporter already names /v1/traces, so the path stands there twice",
+        what: "the application's start script adds /v1/traces to its endpoint, so the path stands there twice",
         teaches: "everything is ready and no span arrives",
     },
     Fault {

@@ -10,7 +10,7 @@ use super::value::text;
 use super::{Options, Rehearsal};
 use crate::adapter::claim::{Holder, LeaseClaim};
 use crate::plan::{self, Bundle, Settings};
-use crate::port::{BlobState, ClusterIdentity, Repository, RepositoryFact};
+use crate::port::{ClusterIdentity, Repository, RepositoryFact};
 use crate::proof::Judgement;
 use crate::proof::git_crypt::Wanted;
 use crate::rollout::book::{Book, Log};
@@ -75,7 +75,6 @@ struct NoRepository;
 #[async_trait]
 impl Repository for NoRepository {
     async fn git_crypt(&self) -> Result<Option<RepositoryFact>, Clean> {
-        let _ = BlobState::Absent;
         Ok(None)
     }
 }
@@ -254,6 +253,25 @@ fn a_quota_ends_with_its_event() {
 #[test]
 fn a_limit_range_ends_with_its_bound() {
     ends("limit-range", "maximum memory usage per Container is 512Mi, but limit is 1Gi");
+}
+
+#[test]
+fn an_edit_after_the_gate_opens_the_gate_again() {
+    let ran = rehearse(1, &["someone-edits"], "application", false);
+    assert!(ran.result.is_ok(), "{:?}", ran.result);
+    let gates =
+        ran.journal.iter().filter(|line| line.contains(r#""gate-approved","phase":"grafana""#)).count();
+    assert_eq!(gates, 2, "{}", ran.journal.join("\n"));
+    let loki = &ran.objects["ConfigMap monitoring/grafana-loki-datasource"];
+    let document = text(loki, "/data/loki-datasource.yaml");
+    assert!(document.contains("maxLines: 2000") && document.contains("TraceID"), "{document}");
+}
+
+#[test]
+fn a_claim_that_stays_pending_is_named() {
+    let ran = rehearse(1, &["pvc-pending"], "tempo", false);
+    let said = format!("{:?}\n{}", ran.result.expect_err("pending"), ran.journal.join("\n"));
+    assert!(said.contains("storage-tempo-0") || said.contains("claim"), "{said}");
 }
 
 #[test]

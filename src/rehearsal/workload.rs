@@ -4,6 +4,7 @@
 //! is a sequence of plain functions from the store to writes, level-triggered like the real controllers: what they do
 //! follows from what is there, not from what happened.
 
+mod colleague;
 mod collect;
 mod deployment;
 mod event;
@@ -243,6 +244,7 @@ impl Controllers {
                 faults: server.faults(),
                 due: None,
             };
+            colleague::edit(&mut look);
             collect::collect(&mut look);
             deployment::deployments(&mut look);
             set::replica_sets(&mut look);

@@ -23,6 +23,7 @@ mod seed;
 mod snapshot;
 mod ssa;
 mod substitution;
+mod telemetry;
 mod terminal;
 mod tripit;
 mod world;

@@ -236,7 +236,7 @@ impl Kubelet {
         life.probes.clear();
         for container in items(pod, "/spec/containers") {
             let name = text(container, "/name").to_owned();
-            let start = Start {
+            let mut start = Start {
                 namespace: life.key.namespace.clone(),
                 pod: life.key.name.clone(),
                 uid: text(pod, "/metadata/uid").to_owned(),
@@ -250,6 +250,12 @@ impl Kubelet {
                 env: environment(look, life, pod, container),
                 files: files(look, &life.key.namespace, pod, container),
             };
+            if look.faults.on("wrong-endpoint")
+                && let Some(endpoint) = start.env.get_mut("OTEL_EXPORTER_OTLP_ENDPOINT")
+            {
+                // The image's own start script adds the path that the SDK will add again.
+                endpoint.push_str("/v1/traces");
+            }
             let program = self.images.start(&start);
             let delay = number(container, "/readinessProbe/initialDelaySeconds").unwrap_or(0);
             let delay = Duration::from_secs(u64::try_from(delay).unwrap_or(0));
