@@ -10,6 +10,7 @@ pub mod output;
 pub mod plan;
 pub mod preview;
 pub mod reader;
+pub mod rehearse;
 pub mod rollback;
 pub mod run;
 pub mod runs;
@@ -81,6 +82,8 @@ enum Command {
     Preview(preview::Command),
     /// Runs a plan phase by phase, with a gate before each
     Run(run::Command),
+    /// Runs a plan on an embedded, simulated cluster; no cluster is needed and none is touched
+    Rehearse(rehearse::Command),
     /// Undoes a run, the latest effect first
     Rollback(rollback::Command),
     /// Lists the runs of this machine
@@ -171,6 +174,7 @@ pub fn main() -> u8 {
         Command::Show(command) => runs::show(&command, &cli.global),
         Command::Preview(command) => asynchronous(preview::run(&command, &cli.global, style)),
         Command::Run(command) => asynchronous(run::run(&command, &cli.global, style)),
+        Command::Rehearse(command) => rehearse::run(&command, &cli.global, style),
         Command::Rollback(command) => asynchronous(rollback::run(&command, &cli.global, style)),
     };
     let result = match (result, output::lost()) {
