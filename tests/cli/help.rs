@@ -3,13 +3,14 @@
 use crate::home::Home;
 
 /// Every command with its subcommands, as words.
-pub const COMMANDS: [&[&str]; 9] = [
+pub const COMMANDS: [&[&str]; 10] = [
     &["plan"],
     &["plan", "list"],
     &["plan", "show"],
     &["plan", "lint"],
     &["preview"],
     &["run"],
+    &["rehearse"],
     &["rollback"],
     &["runs"],
     &["show"],

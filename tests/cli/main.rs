@@ -14,4 +14,5 @@ mod hostile;
 mod output;
 mod plans;
 mod readme;
+mod rehearse;
 mod state;
