@@ -227,7 +227,7 @@ async fn nobody_knows(sandbox: &Sandbox, good: &Good) -> Result<()> {
     let text = stderr(&output);
     ensure!(text.contains("error: it is not known whether") && text.contains("statefulset/store"), "{text}");
     let runs = exits(sandbox.command(namespace, &["runs"])?, 0).await?;
-    ensure!(String::from_utf8_lossy(&runs.stdout).contains("1 effects to settle"), "{}", said(&runs));
+    ensure!(String::from_utf8_lossy(&runs.stdout).contains("1 effect to settle"), "{}", said(&runs));
     let again = exits(sandbox.run(namespace, namespace)?, 0).await?;
     ensure!(stderr(&again).contains("it happened"), "{}", said(&again));
     let found = sandbox.state(namespace).await?;
