@@ -167,7 +167,7 @@ impl Grafana {
         if rest.is_empty() || rest == "/" {
             let mut all: Vec<Record> =
                 self.records().iter().filter(|record| record.org == 1).cloned().collect();
-            all.sort_by(|a, b| a.name.to_lowercase().cmp(&b.name.to_lowercase()));
+            all.sort_by_key(|record| record.name.to_lowercase());
             return json(StatusCode::OK, &all.iter().map(Record::to_json).collect::<Value>());
         }
         if let Some(name) = rest.strip_prefix("/name/") {

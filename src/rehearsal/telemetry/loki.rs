@@ -210,7 +210,7 @@ impl Loki {
     }
 
     /// The time range of a request, in nanoseconds: its begin and its end.
-    fn range(&self, form: &Form<'_>, default: u64) -> Result<(u64, u64), Response> {
+    fn range(&self, form: &Form<'_>, default: u64) -> Result<(u64, u64), String> {
         let time = |name: &str| match form.get(name).filter(|value| !value.is_empty()) {
             None => Ok(None),
             Some(value) => {
@@ -232,51 +232,43 @@ impl Loki {
                         u64::try_from(time.as_nanosecond()).ok()
                     }),
                 };
-                read.map(Some).ok_or_else(|| {
-                    text(
-                        StatusCode::BAD_REQUEST,
-                        format!("could not parse '{name}' parameter: invalid time {value:?}"),
-                    )
-                })
+                read.map(Some)
+                    .ok_or_else(|| format!("could not parse '{name}' parameter: invalid time {value:?}"))
             }
         };
         let end = time("end")?.unwrap_or(self.now_ns());
         let back = match form.get("since") {
             Some(since) => duration::parse(since)
                 .and_then(|since| u64::try_from(since).ok())
-                .ok_or_else(|| text(StatusCode::BAD_REQUEST, "could not parse 'since' parameter"))?,
+                .ok_or_else(|| "could not parse 'since' parameter".to_owned())?,
             None => default,
         };
         let start = time("start")?.unwrap_or(end.saturating_sub(back));
         if end <= start {
-            return Err(text(
-                StatusCode::BAD_REQUEST,
-                "end timestamp must not be before or equal to start time",
-            ));
+            return Err("end timestamp must not be before or equal to start time".to_owned());
         }
         Ok((start, end))
     }
 
-    fn query_range(&self, form: &Form<'_>) -> Result<Response, Response> {
-        let bad = |why: String| text(StatusCode::BAD_REQUEST, why);
-        let query = Query::read(form.get("query").unwrap_or_default()).map_err(bad)?;
+    fn query_range(&self, form: &Form<'_>) -> Result<Response, String> {
+        let query = Query::read(form.get("query").unwrap_or_default())?;
         let (start, end) = self.range(form, 3_600 * SECOND)?;
         let limit = match form.get("limit") {
             None => 100,
             Some(limit) => match limit.parse::<usize>() {
                 Ok(limit) if limit > 0 => limit,
-                _ => return Err(bad("limit must be a positive value".to_owned())),
+                _ => return Err("limit must be a positive value".to_owned()),
             },
         };
         if limit > MOST_LINES {
-            return Err(bad(format!(
+            return Err(format!(
                 "max entries limit per query exceeded, limit > max_entries_limit_per_query ({limit} > {MOST_LINES})"
-            )));
+            ));
         }
         let forward = match form.get("direction").map(str::to_ascii_lowercase).as_deref() {
             None | Some("" | "backward") => false,
             Some("forward") => true,
-            Some(other) => return Err(bad(format!("invalid direction '{other}'"))),
+            Some(other) => return Err(format!("invalid direction '{other}'")),
         };
         let kept = self.kept();
         let mut lines: Vec<(u64, &str, Labels)> = Vec::new();
@@ -306,12 +298,10 @@ impl Loki {
     }
 
     /// The streams that have an entry in the range of a request, as far as selectors choose them.
-    fn streams(&self, form: &Form<'_>, selectors: &[&str]) -> Result<Vec<Labels>, Response> {
-        let bad = |why: String| text(StatusCode::BAD_REQUEST, why);
-        let queries: Vec<Query> =
-            selectors.iter().map(|one| Query::read(one)).collect::<Result<_, _>>().map_err(bad)?;
+    fn streams(&self, form: &Form<'_>, selectors: &[&str]) -> Result<Vec<Labels>, String> {
+        let queries: Vec<Query> = selectors.iter().map(|one| Query::read(one)).collect::<Result<_, _>>()?;
         if queries.iter().any(|query| !query.is_selector()) {
-            return Err(bad("only label matchers are supported".to_owned()));
+            return Err("only label matchers are supported".to_owned());
         }
         let (start, end) = self.range(form, 6 * 3_600 * SECOND)?;
         let kept = self.kept();
@@ -322,7 +312,8 @@ impl Loki {
         Ok(selected.map(|(stream, _)| stream.clone()).collect())
     }
 
-    fn answer(&self, request: &Request) -> Result<Response, Response> {
+    /// The error is the body of a 400.
+    fn answer(&self, request: &Request) -> Result<Response, String> {
         let path = request.uri().path();
         let asked = request.uri().query().unwrap_or_default();
         let body = String::from_utf8_lossy(request.body());
@@ -347,8 +338,7 @@ impl Loki {
                         json!({ "resultType": "vector", "result": [{ "metric": {}, "value": [at, "2"] }], "stats": {} }),
                     ));
                 }
-                Query::read(form.get("query").unwrap_or_default())
-                    .map_err(|why| text(StatusCode::BAD_REQUEST, why))?;
+                Query::read(form.get("query").unwrap_or_default())?;
                 text(
                     StatusCode::BAD_REQUEST,
                     "log queries are not supported as an instant query type, please change your query to a range query type",
@@ -456,7 +446,7 @@ impl Service for Loki {
                 text(StatusCode::UNAUTHORIZED, "no org id\n")
             }
             "/loki/api/v1/push" => self.push(request),
-            _ => self.answer(request).unwrap_or_else(|refusal| refusal),
+            _ => self.answer(request).unwrap_or_else(|why| text(StatusCode::BAD_REQUEST, why)),
         }
     }
 }
