@@ -165,7 +165,12 @@ async fn rehearse(
     };
     book.note(Event::RunFinished { outcome, summary }).await?;
     world.claim.release().await;
-    result?;
+    result.map_err(|halt| {
+        let mut failure = Failure::from(halt);
+        // A rehearsal leaves nothing that could be taken back or gone on with.
+        failure.hint = failure.hint.filter(|hint| !hint.contains("`firstlight "));
+        failure
+    })?;
     Ok(exit::DONE)
 }
 

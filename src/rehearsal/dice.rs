@@ -23,7 +23,7 @@ impl Dice {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,12 +33,12 @@ impl Dice {
 
     /// A number below `bound`, 0 for a bound of 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next().checked_rem(bound).unwrap_or(0)
+        self.draw().checked_rem(bound).unwrap_or(0)
     }
 
     /// A uid (RFC 9562, version 4).
     pub fn uid(&mut self) -> String {
-        let (high, low) = (self.next(), self.next());
+        let (high, low) = (self.draw(), self.draw());
         let high = (high & 0xffff_ffff_ffff_0fff) | 0x4000;
         let low = (low & 0x3fff_ffff_ffff_ffff) | 0x8000_0000_0000_0000;
         format!(
@@ -77,7 +77,7 @@ impl SeededEntropy {
 impl Entropy for SeededEntropy {
     fn bytes(&self) -> [u8; 16] {
         let mut dice = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = (u128::from(dice.next()) << 64) | u128::from(dice.next());
+        let number = (u128::from(dice.draw()) << 64) | u128::from(dice.draw());
         number.to_be_bytes()
     }
 }
@@ -91,7 +91,7 @@ mod tests {
         let (mut first, mut second) = (Dice::new(7), Dice::new(7));
         assert_eq!(first.uid(), second.uid());
         assert_eq!(first.suffix(), second.suffix());
-        assert_ne!(Dice::of(7, "a").next(), Dice::of(7, "b").next());
+        assert_ne!(Dice::of(7, "a").draw(), Dice::of(7, "b").draw());
     }
 
     #[test]

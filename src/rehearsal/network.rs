@@ -16,10 +16,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// Room of a forwarded connection.
 const PIPE: usize = 64 * 1024;
 
+/// The containers of each pod, by (namespace, pod), with their programs.
+type Pods = BTreeMap<(String, String), Vec<(String, Arc<dyn Program>)>>;
+
 /// The running programs by (namespace, pod).
 #[derive(Default)]
 pub struct Running {
-    programs: Mutex<BTreeMap<(String, String), Vec<(String, Arc<dyn Program>)>>>,
+    programs: Mutex<Pods>,
     /// Logs of containers that ended, by (namespace, pod, container).
     ended: Mutex<BTreeMap<(String, String, String), Vec<String>>>,
 }
