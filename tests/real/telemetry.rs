@@ -155,13 +155,30 @@ fn body(trace: &str, start: u64) -> Value {
     }] })
 }
 
-/// Without what differs by nature: sizes, counts of work, the order of a map.
+/// Sorts the attributes that a search shows of spans: those come from a map, too.
+fn sort_shown(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(sort_shown),
+        Value::Object(members) => {
+            if let Some(shown) = members.get_mut("attributes").and_then(Value::as_array_mut) {
+                shown.sort_by_key(|pair| pair["key"].to_string());
+            }
+            members.values_mut().for_each(sort_shown);
+        }
+        _ => {}
+    }
+}
+
+/// Without what differs by nature: sizes, counts of work, the order of Go's maps.
 fn comparable(mut answer: Value) -> Value {
     if let Some(members) = answer.as_object_mut() {
         members.remove("metrics");
         // Tempo walks a map of scopes.
         if let Some(scopes) = members.get_mut("scopes").and_then(Value::as_array_mut) {
             scopes.sort_by_key(|scope| scope["name"].to_string());
+        }
+        for trace in members.get_mut("traces").and_then(Value::as_array_mut).into_iter().flatten() {
+            sort_shown(trace);
         }
     }
     answer
