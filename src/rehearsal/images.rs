@@ -1,6 +1,6 @@
 //! The images that a rehearsal runs: Tempo, the Collector, Loki and the application, as programs in pods.
 
-use super::application::{LogLine, Tripit};
+use super::application::{LogAgent, LogLine, Tripit};
 use super::clock::SimClock;
 use super::network::Network;
 use super::program::{Images, Program, Start};
@@ -8,9 +8,8 @@ use super::telemetry::{self, Service, collector::Collector, loki, loki::Loki, te
 use crate::port::Clock;
 use crate::text::Clean;
 use async_trait::async_trait;
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Bytes;
-use serde_json::json;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +21,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// How many lines of a container's log are kept.
 const KEPT: usize = 200;
 
-/// Where the node's log collector sends what applications write, and the port there.
-const LOKI: (&str, u16) = ("loki.monitoring.svc", 3100);
+/// Where the node's log agent sends what applications write.
+const LOKI: &str = "http://loki.monitoring.svc:3100/loki/api/v1/push";
 
 /// The telemetry images and the application.
 pub struct Telemetry {
@@ -102,10 +101,13 @@ impl Images for Telemetry {
         if name == "tripit" {
             let mut hasher = DefaultHasher::new();
             (self.seed, &start.uid).hash(&mut hasher);
+            let labels = [("app", name), ("namespace", &start.namespace), ("pod", &start.pod)];
+            let labels =
+                labels.into_iter().map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
             return Some(Arc::new(Application {
                 tripit: Mutex::new(Tripit::new(hasher.finish(), self.clock.wall())),
                 env: start.env.clone(),
-                pod: start.pod.clone(),
+                agent: Mutex::new(LogAgent::new(LOKI, labels)),
                 seen: Seen { shared: self.shared.clone(), namespace: start.namespace.clone() },
                 clock: self.clock,
                 log: Mutex::default(),
@@ -178,11 +180,11 @@ impl Program for Broken {
     }
 }
 
-/// The application in its pod, with the node's log collector.
+/// The application in its pod, with the node's log agent.
 struct Application {
     tripit: Mutex<Tripit>,
     env: BTreeMap<String, String>,
-    pod: String,
+    agent: Mutex<LogAgent>,
     seen: Seen,
     clock: SimClock,
     log: Mutex<Vec<String>>,
@@ -190,27 +192,14 @@ struct Application {
 
 impl Application {
     fn collect(&self, lines: Vec<LogLine>) {
-        if lines.is_empty() {
-            return;
-        }
-        let values: Vec<_> = lines.iter().map(|line| json!([line.at_ns.to_string(), line.text])).collect();
-        let stream = json!({ "app": "tripit", "namespace": self.seen.namespace, "pod": self.pod });
-        let body = json!({ "streams": [{ "stream": stream, "values": values }] }).to_string();
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri("/loki/api/v1/push")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Bytes::from(body));
-        // A log collector whose Loki is away loses lines; the application does not notice.
-        if let (Ok(request), Ok((loki, port))) =
-            (request, telemetry::Network::reach(&self.seen, LOKI.0, LOKI.1))
-        {
-            loki.handle(port, &request);
-        }
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.extend(lines.into_iter().map(|line| line.text));
+        log.extend(lines.iter().map(|line| line.text.clone()));
         let surplus = log.len().saturating_sub(KEPT);
         log.drain(..surplus);
+        drop(log);
+        let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);
+        // What Loki does not take waits in the agent; the application does not notice.
+        let _ = agent.ship(lines, &self.seen);
     }
 }
 
