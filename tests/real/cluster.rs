@@ -184,8 +184,11 @@ impl ControlPlane {
     /// Starts etcd and the API server and waits until it is ready. The error says whether a port was taken.
     async fn start() -> Result<Self, (anyhow::Error, bool)> {
         let mut processes = Vec::new();
-        match Self::try_start(&mut processes).await {
-            Ok((folder, api)) => Ok(Self { processes, folder, api }),
+        // Outlives a start that fails: the logs in it say whether a port was taken.
+        let folder = tempfile::Builder::new().prefix("firstlight-real-").tempdir();
+        let folder = folder.map_err(|error| (error.into(), false))?;
+        match Self::try_start(&mut processes, &folder).await {
+            Ok(api) => Ok(Self { processes, folder, api }),
             Err(error) => {
                 let taken = processes.iter().any(Process::lost_its_port);
                 let logs: String = processes.iter().map(Process::tail).collect();
@@ -194,8 +197,7 @@ impl ControlPlane {
         }
     }
 
-    async fn try_start(processes: &mut Vec<Process>) -> Result<(TempDir, Api)> {
-        let folder = tempfile::Builder::new().prefix("firstlight-real-").tempdir()?;
+    async fn try_start(processes: &mut Vec<Process>, folder: &TempDir) -> Result<Api> {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (client, peer, secure) = (free_port()?, free_port()?, free_port()?);
         let users = users()?;
@@ -240,20 +242,25 @@ impl ControlPlane {
         )?);
         let authority = PathBuf::from(path("certs/apiserver.crt"));
         until("the API server makes its certificate", 60, async || {
-            alive(processes)?;
+            // One that has ended will not come: no need to wait for it.
+            if let Err(ended) = alive(processes) {
+                return Ok(Err(ended));
+            }
             ensure!(std::fs::metadata(&authority)?.len() > 0, "the certificate is empty");
-            Ok(())
+            Ok(Ok(()))
         })
-        .await?;
+        .await??;
         write_kubeconfigs(folder.path(), secure, &users)?;
         let api = Api::from_kubeconfig(&kubeconfig_of(folder.path(), "harness"), "harness").await?;
         until("the API server is ready", 60, async || {
-            alive(processes)?;
+            if let Err(ended) = alive(processes) {
+                return Ok(Err(ended));
+            }
             ensure!(api.text("/readyz").await? == "ok", "not ready");
-            Ok(())
+            Ok(Ok(()))
         })
-        .await?;
-        Ok((folder, api))
+        .await??;
+        Ok(api)
     }
 
     /// Adds controllers, node and scheduler, and waits until pods can be scheduled.

@@ -1,9 +1,12 @@
 //! Child processes of the harness: each ends by the handle that started it, and its output is kept.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use tokio::process::{Child, Command};
 
 /// The folder that holds the built component programs.
@@ -105,7 +108,23 @@ impl Process {
     }
 }
 
-/// A port of the loopback interface that was free just now. Somebody may take it before it is used: callers try again.
+/// A port of the loopback interface that was free just now, another one at each call. Somebody may take it before it is
+/// used: callers try again. It lies below the range from which the kernel gives ports to outgoing connections
+/// (`net.ipv4.ip_local_port_range` begins at 32768), or any connection of the tests could be that somebody.
 pub fn free_port() -> Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    static NEXT: OnceLock<AtomicU16> = OnceLock::new();
+    // Other processes of the tests begin elsewhere.
+    let begin =
+        || AtomicU16::new(u16::try_from(RandomState::new().build_hasher().finish() % PORTS).unwrap_or(0));
+    for _ in 0..PORTS {
+        let offset = u64::from(NEXT.get_or_init(begin).fetch_add(1, Ordering::Relaxed)) % PORTS;
+        let port = 20_000 + u16::try_from(offset)?;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return Ok(port);
+        }
+    }
+    bail!("no port of the loopback interface is free")
 }
+
+/// How many ports [`free_port`] tries.
+const PORTS: u64 = 12_000;
