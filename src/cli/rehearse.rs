@@ -4,18 +4,18 @@ use super::ask::{Answers, Headless};
 use super::load;
 use super::output::{Style, data, say};
 use super::reader::{Json, Text, can_ask};
+use super::run::recorded;
 use super::{Failure, Global, Output, PlanArgs, exit};
 use crate::adapter::claim::{Holder, LeaseClaim, Progress};
-use crate::plan::{Plan, plan_hash};
+use crate::plan::Plan;
 use crate::port::{Repository, RepositoryFact};
 use crate::proof::git_crypt::Wanted;
 use crate::rehearsal::clock::SimClock;
 use crate::rehearsal::fault::{FAULTS, Fault};
 use crate::rehearsal::images::Telemetry;
 use crate::rehearsal::{Options, Rehearsal};
-use crate::rollout::book::{Book, Log};
-use crate::rollout::event::{Event, Outcome, Reader, RunHeader, Sign};
-use crate::rollout::state::State;
+use crate::rollout::book::Log;
+use crate::rollout::event::{Event, Reader, Sign};
 use crate::rollout::{Halt, Stop, World, run};
 use crate::secret::{Masker, StateKey};
 use crate::text::Clean;
@@ -146,27 +146,10 @@ async fn rehearse(
         cluster,
     };
     let claimed = world.claim.take().await.map_err(|error| Failure::from(Halt::from(error)))?;
-    let mut book =
-        Book::new(Box::new(Memory::default()), world.clock.clone(), world.reader.clone(), State::default());
-    let header = RunHeader {
-        plan: Clean::new(&plan.name),
-        title: plan.title.clone(),
-        plan_hash: plan_hash(plan),
-        program: Clean::from(env!("CARGO_PKG_VERSION")),
-        cluster: identity.clone(),
-        by: super::world::who(),
-        inputs: load::shown_inputs(plan),
-    };
-    book.record(vec![Event::RunStarted(header), Event::ClaimTaken { names: claimed }]).await?;
-    let result = run::run(&world, &mut book, plan, &identity, &run::Options::default()).await;
-    let (outcome, summary) = match &result {
-        Ok(summary) => (Outcome::Done, summary.clone()),
-        Err(halt) => (halt.outcome, halt.summary.clone()),
-    };
-    book.note(Event::RunFinished { outcome, summary }).await?;
+    let log = Box::new(Memory::default());
+    let result = recorded(&world, log, plan, &identity, &run::Options::default(), claimed).await;
     world.claim.release().await;
-    result.map_err(|halt| {
-        let mut failure = Failure::from(halt);
+    result.map_err(|mut failure| {
         // A rehearsal leaves nothing that could be taken back or gone on with.
         failure.hint = failure.hint.filter(|hint| !hint.contains("`firstlight "));
         failure

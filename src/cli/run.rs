@@ -11,7 +11,7 @@ use crate::adapter::store::StateDir;
 use crate::journal::RunId;
 use crate::plan::{Plan, ProofName, plan_hash};
 use crate::port::ClusterIdentity;
-use crate::rollout::book::Book;
+use crate::rollout::book::{Book, Log};
 use crate::rollout::event::{Event, Outcome, RunHeader, Sign};
 use crate::rollout::run::{self, Options};
 use crate::rollout::state::State;
@@ -115,7 +115,22 @@ async fn claimed_run(
     settle_earlier(world, state, identity).await?;
     let store = state.create_run(id.as_str()).map_err(|error| history::of_store(&error))?;
     let log = history::JournalLog::begin(Box::new(store), id.clone());
-    let mut book = Book::new(Box::new(log), world.clock.clone(), world.reader.clone(), State::default());
+    recorded(world, Box::new(log), plan, identity, options, claimed).await
+}
+
+/// Runs a plan under a claim that is held, with its first and last record around it.
+///
+/// # Errors
+/// The run did not reach its end, or its log cannot be written.
+pub async fn recorded(
+    world: &World,
+    log: Box<dyn Log>,
+    plan: &Plan,
+    identity: &ClusterIdentity,
+    options: &Options,
+    claimed: Vec<Clean>,
+) -> Result<(), Failure> {
+    let mut book = Book::new(log, world.clock.clone(), world.reader.clone(), State::default());
     let header = RunHeader {
         plan: Clean::new(&plan.name),
         title: plan.title.clone(),

@@ -289,7 +289,7 @@ impl FieldSet {
 }
 
 /// Fields of metadata that no manager can own.
-const STRIPPED: &[&str] = &[
+pub const STRIPPED: &[&str] = &[
     "name",
     "namespace",
     "creationTimestamp",

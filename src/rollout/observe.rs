@@ -22,11 +22,12 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How far back the application's log lines are looked for, in seconds.
 const LOOK_BACK: u64 = 900;
 
-/// Judges a proof of the preflight or before a step. `previews` are those of the step.
+/// Judges a proof of a step, before or after it. `previews` are those of the step. What takes time to come true is waited
+/// for, as long as the step's timeout allows.
 ///
 /// # Errors
 /// The operator asked to stop.
-pub async fn before(
+pub async fn judge(
     world: &World,
     plan: &Plan,
     step: &Step,
@@ -35,40 +36,14 @@ pub async fn before(
 ) -> Result<Judgement, Halt> {
     match proof {
         ProofName::Access => Ok(access(world, plan).await),
-        ProofName::GitCrypt => {
-            let fact = world.repository.git_crypt().await;
-            Ok(proof::git_crypt::judge(&fact, world.wanted))
-        }
+        ProofName::GitCrypt => Ok(proof::git_crypt::judge(&world.repository.git_crypt().await, world.wanted)),
         ProofName::Datasource => Ok(datasource(world, plan, previews).await),
-        // A claim about what is running can also be made before a step.
-        ProofName::RolledOut | ProofName::Ready | ProofName::FirstLight => {
-            after(world, plan, step, previews, proof).await
-        }
-    }
-}
-
-/// Judges a proof after a step, waiting for it as long as the step's timeout allows.
-///
-/// # Errors
-/// The operator asked to stop.
-pub async fn after(
-    world: &World,
-    plan: &Plan,
-    step: &Step,
-    previews: &[Preview],
-    proof: ProofName,
-) -> Result<Judgement, Halt> {
-    match proof {
         ProofName::RolledOut => rolled_out(world, step).await,
         ProofName::Ready => ready(world, step).await,
         ProofName::FirstLight => match &step.action {
             Action::Watch(watch) => first_light(world, plan, watch).await,
             _ => Ok(one(Finding::not_applicable("the step watches no spans"))),
         },
-        // What is judged from the live state alone is judged anew.
-        ProofName::Access => Ok(access(world, plan).await),
-        ProofName::GitCrypt => Ok(proof::git_crypt::judge(&world.repository.git_crypt().await, world.wanted)),
-        ProofName::Datasource => Ok(datasource(world, plan, previews).await),
     }
 }
 

@@ -163,7 +163,7 @@ async fn look_at(world: &World, plan: &Plan, phase: &Phase) -> Result<Vec<GateSt
             _ => &[],
         };
         for proof in asked.iter().chain(&step.before) {
-            let judgement = observe::before(world, plan, step, &previews, *proof).await?;
+            let judgement = observe::judge(world, plan, step, &previews, *proof).await?;
             proofs.push((Clean::new(proof.as_str()), judgement));
         }
         views.push(GateStep { name: Clean::new(&step.name), previews, proofs });
@@ -312,7 +312,7 @@ async fn run_steps(
         }
         count += changed;
         for proof in after(step) {
-            let judgement = observe::after(world, plan, step, &view.previews, proof).await?;
+            let judgement = observe::judge(world, plan, step, &view.previews, proof).await?;
             settle_proof(world, book, phase, &view.name, &Clean::new(proof.as_str()), &judgement, options)
                 .await?;
         }

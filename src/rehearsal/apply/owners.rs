@@ -2,7 +2,7 @@
 //! (apimachinery pkg/util/managedfields/internal).
 
 use super::Manager;
-use crate::object::fields::{self, FieldSet, ManagerEntry, Operation};
+use crate::object::fields::{self, FieldSet, ManagerEntry, Operation, STRIPPED};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
@@ -220,17 +220,7 @@ fn server_fields() -> FieldSet {
     for name in ["apiVersion", "kind", "metadata"] {
         set.insert(Path::fields([name]));
     }
-    for name in [
-        "name",
-        "namespace",
-        "creationTimestamp",
-        "selfLink",
-        "uid",
-        "clusterName",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-    ] {
+    for name in STRIPPED {
         set.insert(Path::fields(["metadata", name]));
     }
     set
